@@ -1,0 +1,173 @@
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{EventId, EventType, TenantId, Timestamp};
+
+/// Names the tenant of an event published over AMQP.
+pub const TENANT_HEADER: &str = "fanfare-tenant";
+/// Why a message was rejected or parked.
+pub const REASON_HEADER: &str = "fanfare-reason";
+/// When a message was rejected or parked, RFC 3339.
+pub const REJECTED_AT_HEADER: &str = "fanfare-rejected-at";
+
+/// The queues a process can consume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// Events published to the exchange `license.events`.
+    Intake,
+    /// Deliveries due now.
+    Deliveries,
+    /// Deliveries due now that go ahead of the others.
+    UrgentDeliveries,
+    /// Records of attempts that the store could not take.
+    Outcomes,
+    /// Events that could not be understood.
+    Rejected,
+    /// Internal messages that could not be read.
+    Parked,
+}
+
+impl Queue {
+    pub const ALL: [Self; 6] = [
+        Self::Intake,
+        Self::Deliveries,
+        Self::UrgentDeliveries,
+        Self::Outcomes,
+        Self::Rejected,
+        Self::Parked,
+    ];
+
+    /// The queue's name on the broker, and its label in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intake => "fanfare.intake",
+            Self::Deliveries => "fanfare.deliveries",
+            Self::UrgentDeliveries => "fanfare.deliveries.urgent",
+            Self::Outcomes => "fanfare.outcomes",
+            Self::Rejected => "license.events.rejected",
+            Self::Parked => "fanfare.parked",
+        }
+    }
+}
+
+/// Something to publish.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub to: Destination,
+    pub body: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// The exchange `license.events`, as a license backend would publish.
+    Events { tenant: TenantId, event_type: EventType, id: EventId },
+    /// A delivery; `due_at` in the future makes it wait, at least that long.
+    Delivery { urgent: bool, due_at: Option<Timestamp> },
+    Outcomes,
+    /// `headers` are those of the message that could not be understood.
+    Rejected { reason: String, at: Timestamp, headers: Headers },
+    Parked { from: Queue, reason: String, at: Timestamp },
+}
+
+/// What a message carries besides its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    pub tenant: Option<String>,
+    pub message_id: Option<String>,
+    pub content_type: Option<String>,
+    /// The publisher's user, as far as the broker vouches for it.
+    pub user_id: Option<String>,
+    pub routing_key: String,
+    pub reason: Option<String>,
+    pub rejected_at: Option<String>,
+}
+
+/// A message to work on. Dropping it without [`Ack::ack`] leaves it to the broker, which gives it
+/// out again when the consumer is gone.
+#[derive(Debug)]
+pub struct Incoming {
+    pub headers: Headers,
+    pub body: Bytes,
+    /// It may have been worked on before.
+    pub redelivered: bool,
+    pub ack: Ack,
+}
+
+/// Settles one message.
+#[derive(Debug)]
+pub struct Ack {
+    pub(crate) settle: tokio::sync::mpsc::UnboundedSender<u64>,
+    pub(crate) tag: u64,
+}
+
+impl Ack {
+    /// Says that the message is done with. Acknowledgements travel in groups; one that is lost
+    /// means that the message comes again.
+    pub fn ack(self) {
+        let _session_over = self.settle.send(self.tag);
+    }
+}
+
+/// A stream of messages that outlives broken connections.
+#[derive(Debug)]
+pub struct Consumer {
+    pub(crate) incoming: tokio::sync::mpsc::Receiver<Incoming>,
+}
+
+impl Consumer {
+    /// The next message; `None` once the broker handle is closed.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        self.incoming.recv().await
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages that wait for a consumer.
+    pub ready: u64,
+    pub consumers: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokerStatus {
+    Connected,
+    /// Connected, but the broker takes nothing in: an alarm of its memory or disk.
+    Blocked { reason: String },
+    Away { reason: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// Not connected, blocked, or no confirm in time. Whether the messages are durable is unknown:
+    /// publish again, their ids tell repetitions apart.
+    #[error("the broker is unavailable: {reason}")]
+    Unavailable {
+        reason: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The URL, the permissions or the topology are wrong; only a person can mend it.
+    #[error("the broker refuses: {0}")]
+    Refused(String),
+}
+
+/// The port. Both adapters pass one contract suite (`tests/contract.rs`).
+#[async_trait]
+pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
+    /// Publishes all and returns once every one is durable. On an error each may or may not be.
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), BrokerError>;
+
+    /// Consumes a queue with at most `prefetch` messages unacknowledged. Reconnects by itself;
+    /// dropping the consumer gives back what is unacknowledged.
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
+
+    /// Takes up to `limit` messages out, oldest first. Those not acknowledged go back when the
+    /// answer is dropped.
+    async fn take(&self, queue: Queue, limit: u32) -> Result<Vec<Incoming>, BrokerError>;
+
+    async fn depth(&self, queue: Queue) -> Result<QueueDepth, BrokerError>;
+
+    fn status(&self) -> BrokerStatus;
+
+    /// Stops consumers and closes connections; what is unacknowledged goes back.
+    async fn close(&self);
+}

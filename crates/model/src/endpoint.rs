@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{EndpointId, Environment, TenantId, Timestamp};
+
+/// Where deliveries go: URL, secrets, what it subscribes to, and how it wants to be treated.
+///
+/// What is `None` follows the dialect's profile. `secrets` never serializes: the store seals it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub tenant: TenantId,
+    pub url: Url,
+    pub dialect: String,
+    /// In the dialect's own names; `*` for all, `license.*` for a family.
+    pub event_types: Vec<String>,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    /// Only events of this environment; `None` for all.
+    pub environment: Option<Environment>,
+    /// Only events of this product; `None` for all.
+    pub product: Option<String>,
+    pub retry: Option<Retry>,
+    pub timeout_s: Option<u32>,
+    pub rate_limit: Option<RateLimit>,
+    pub max_in_flight: Option<u32>,
+    pub circuit: Option<Circuit>,
+    pub on_exhausted: Option<OnExhausted>,
+    /// Sent with every request besides the dialect's own.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub dialect_options: serde_json::Map<String, serde_json::Value>,
+    pub state: EndpointState,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Counts changes; a write names the revision it changes.
+    pub revision: u64,
+    /// Newest first.
+    #[serde(skip)]
+    pub secrets: Vec<EndpointSecret>,
+}
+
+/// A retry schedule of the endpoint's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Seconds from the end of each failed attempt to the next.
+    pub delays_s: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub per_second: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Circuit {
+    /// Consecutive failed attempts after which the circuit opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_after: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<CircuitAction>,
+}
+
+/// What opening the circuit does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CircuitAction {
+    /// Deliveries are held until a probe succeeds.
+    #[default]
+    Hold,
+    /// The endpoint is disabled.
+    Disable,
+}
+
+/// What the last failed attempt of a delivery does to its endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExhausted {
+    #[default]
+    Fail,
+    Disable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum EndpointState {
+    Active,
+    Disabled { reason: DisabledReason, since: Timestamp },
+}
+
+crate::delivery::names!(
+    /// Why an endpoint gets no deliveries.
+    DisabledReason, "a reason", {
+        Requested = "requested",
+        /// It answered 410.
+        Gone = "gone",
+        /// A delivery exhausted its schedule and the endpoint disables then.
+        Exhausted = "exhausted",
+        /// Its circuit opened and the endpoint disables then.
+        CircuitOpened = "circuit_opened",
+    }
+);
+
+/// A signing secret, in clear; only ever in memory.
+#[derive(Clone, Debug)]
+pub struct EndpointSecret {
+    pub value: SecretString,
+    pub created_at: Timestamp,
+    /// For a rotated secret: until when it still signs.
+    pub signs_until: Option<Timestamp>,
+}
+
+impl EndpointSecret {
+    /// The last four characters: enough to tell two secrets apart.
+    pub fn hint(&self) -> String {
+        let value = self.value.expose_secret();
+        let tail = value.char_indices().rev().nth(3).map_or(value, |(at, _)| &value[at..]);
+        format!("…{tail}")
+    }
+}
+
+impl Endpoint {
+    pub const fn is_active(&self) -> bool {
+        matches!(self.state, EndpointState::Active)
+    }
+
+    /// The secrets that sign at `now`, newest first.
+    pub fn signing_secrets(&self, now: Timestamp) -> impl Iterator<Item = &EndpointSecret> {
+        self.secrets.iter().filter(move |secret| secret.signs_until.is_none_or(|until| now < until))
+    }
+}

@@ -1,0 +1,1 @@
+//! Log set-up, and every metric name and label in one place.
