@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{EventId, EventType, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Names the tenant of an event published over AMQP.
 pub const TENANT_HEADER: &str = "fanfare-tenant";
@@ -47,6 +48,23 @@ impl Queue {
             Self::Parked => "fanfare.parked",
         }
     }
+
+    /// The queue that deliveries of this kind go to.
+    pub const fn deliveries(urgent: bool) -> Self {
+        if urgent { Self::UrgentDeliveries } else { Self::Deliveries }
+    }
+
+    /// Its place in [`Queue::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Intake => 0,
+            Self::Deliveries => 1,
+            Self::UrgentDeliveries => 2,
+            Self::Outcomes => 3,
+            Self::Rejected => 4,
+            Self::Parked => 5,
+        }
+    }
 }
 
 /// Something to publish.
@@ -69,13 +87,16 @@ pub enum Destination {
 }
 
 /// What a message carries besides its body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Headers {
     pub tenant: Option<String>,
     pub message_id: Option<String>,
     pub content_type: Option<String>,
     /// The publisher's user, as far as the broker vouches for it.
     pub user_id: Option<String>,
+    /// The event type of a published event, also after it was rejected; the queue's name for
+    /// Fanfare's own messages, and the queue it came from for one that was parked.
     pub routing_key: String,
     pub reason: Option<String>,
     pub rejected_at: Option<String>,
@@ -116,7 +137,13 @@ pub struct Consumer {
 impl Consumer {
     /// The next message; `None` once the broker handle is closed.
     pub async fn next(&mut self) -> Option<Incoming> {
-        self.incoming.recv().await
+        loop {
+            let message = self.incoming.recv().await?;
+            // One from a connection that has broken since cannot be settled, and comes again.
+            if !message.ack.settle.is_closed() {
+                return Some(message);
+            }
+        }
     }
 }
 

@@ -1,1 +1,24 @@
+//! From a queued delivery to a recorded outcome.
+//!
+//! [`Dispatcher`] consumes deliveries and makes one attempt each: claim, circuit, request, decide,
+//! record, schedule, acknowledge. [`Releaser`] lets held deliveries go when there is room, and
+//! [`Sweeper`] queues again whatever the store says is due and nobody has.
+//!
+//! Nothing here speaks to a customer but through `sender`, and no decision is taken here that
+//! `delivery` could take.
 
+mod attempt;
+mod circuits;
+mod claims;
+mod disabling;
+mod dispatcher;
+mod lane;
+mod lanes;
+mod recorder;
+mod releaser;
+mod sweeper;
+mod watermark;
+
+pub use dispatcher::{Dispatcher, Parts, PREFETCH, URGENT_PREFETCH};
+pub use releaser::Releaser;
+pub use sweeper::{OVERDUE_GRACE, Sweeper};

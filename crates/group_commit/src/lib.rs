@@ -88,9 +88,19 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
 
     /// Waits for the item's group and answers what `commit` said of it.
     pub async fn submit(&self, item: T) -> Result<R, Closed> {
+        self.enqueue(item).await?.await.map_err(|_| Closed)
+    }
+
+    /// Puts an item behind those enqueued before it; the answer comes through the receiver.
+    pub async fn enqueue(&self, item: T) -> Result<oneshot::Receiver<R>, Closed> {
         let (answer, answered) = oneshot::channel();
         self.items.send((item, answer)).await.map_err(|_| Closed)?;
-        answered.await.map_err(|_| Closed)
+        Ok(answered)
+    }
+
+    /// Whether `submit` would have to wait for room.
+    pub fn is_full(&self) -> bool {
+        self.items.capacity() == 0
     }
 }
 
@@ -105,31 +115,56 @@ mod tests {
         Histogram::with_opts(opts).unwrap()
     }
 
-    #[tokio::test]
-    async fn what_arrives_meanwhile_leaves_together_up_to_the_limit() {
-        let gate = Arc::new(tokio::sync::Semaphore::new(0));
-        let limits = Limits { group_max: 4, ..Limits::default() };
-        let entered = Arc::clone(&gate);
-        let group = Group::spawn(limits, sizes(), move |items: Vec<usize>| {
-            let gate = Arc::clone(&entered);
+    /// A group of at most 4 whose commits each wait for a permit of `gate`.
+    fn gated(gate: &Arc<tokio::sync::Semaphore>, waiting_max: usize) -> Group<usize, usize> {
+        let limits = Limits { group_max: 4, waiting_max, ..Limits::default() };
+        let gate = Arc::clone(gate);
+        Group::spawn(limits, sizes(), move |items: Vec<usize>| {
+            let gate = Arc::clone(&gate);
             async move {
                 gate.acquire().await.unwrap().forget();
                 vec![items.len(); items.len()]
             }
-        });
-        let submitted: Vec<_> = (0..10)
-            .map(|n| {
-                let group = group.clone();
-                tokio::spawn(async move { group.submit(n).await })
-            })
-            .collect();
-        while group.items.capacity() > limits.waiting_max - 6 {
-            tokio::task::yield_now().await;
+        })
+    }
+
+    #[tokio::test]
+    async fn what_arrives_meanwhile_leaves_together_up_to_the_limit() {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let group = gated(&gate, 100);
+        let mut answers = Vec::new();
+        for item in 0..10 {
+            answers.push(group.enqueue(item).await.unwrap());
         }
         gate.add_permits(10);
-        for task in submitted {
-            let size = task.await.unwrap().unwrap();
-            assert!(size <= 4, "a group of {size}");
+        for answer in answers {
+            let size = answer.await.unwrap();
+            assert!((1..=4).contains(&size), "a group of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_items_are_bounded() {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let group = gated(&gate, 3);
+        let mut answers = Vec::new();
+        while !group.is_full() {
+            answers.push(group.enqueue(0).await.unwrap());
+            tokio::task::yield_now().await;
+        }
+        assert!(answers.len() <= 4 + 3, "{} items", answers.len());
+        let one_more = group.submit(0);
+        tokio::pin!(one_more);
+        assert!(poll_once(one_more.as_mut()).await.is_none());
+        gate.add_permits(10);
+        assert!(one_more.await.is_ok());
+    }
+
+    async fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = std::future::ready(()) => None,
         }
     }
 }

@@ -22,7 +22,7 @@ names!(
 );
 
 names!(
-    /// What an API key may do; each role may all that those before it may.
+    /// What an API key may do; see [`Role::covers`].
     Role, "publisher, viewer, editor, admin or operator", {
         /// Events in, nothing else.
         Publisher = "publisher",
@@ -36,6 +36,20 @@ names!(
         Operator = "operator",
     }
 );
+
+impl Role {
+    /// Whether this role may do what `needed` may: an editor reads and publishes too, a viewer
+    /// only reads, a publisher only publishes.
+    pub const fn covers(self, needed: Self) -> bool {
+        match needed {
+            Self::Publisher => !matches!(self, Self::Viewer),
+            Self::Viewer => !matches!(self, Self::Publisher),
+            Self::Editor => matches!(self, Self::Editor | Self::Admin | Self::Operator),
+            Self::Admin => matches!(self, Self::Admin | Self::Operator),
+            Self::Operator => matches!(self, Self::Operator),
+        }
+    }
+}
 
 /// SHA-256 of an API key. Keys are random and long, so a plain hash is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -19,9 +19,9 @@ pub struct Work {
     pub due_at_ms: i64,
     /// When this was handed to the broker, in milliseconds since 1970.
     pub queued_at_ms: i64,
-    /// Passes an open circuit, to see whether the endpoint is back.
+    /// It was held and has been released: it does not queue behind those still held.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub probe: bool,
+    pub released: bool,
     pub event: Arc<Event>,
 }
 
@@ -46,7 +46,7 @@ impl Work {
             attempts_before: 0,
             due_at_ms,
             queued_at_ms: due_at_ms,
-            probe: false,
+            released: false,
             event,
         }
     }

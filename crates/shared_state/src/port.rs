@@ -27,10 +27,16 @@ pub enum Claim {
     },
     /// Somebody else is making this attempt.
     Busy,
-    /// This attempt was made.
-    Done,
-    CircuitOpen { probe_at: Timestamp },
-    RateLimited { free_at: Timestamp },
+    /// This attempt was made and settled, within the last [`DONE_KEPT`](crate::DONE_KEPT).
+    Done {
+        succeeded: bool,
+    },
+    CircuitOpen {
+        probe_at: Timestamp,
+    },
+    RateLimited {
+        free_at: Timestamp,
+    },
 }
 
 /// Ends a granted claim.
@@ -61,22 +67,35 @@ pub struct SharedStateError(#[source] pub Box<dyn std::error::Error + Send + Syn
 #[async_trait]
 pub trait SharedState: Send + Sync + std::fmt::Debug + 'static {
     /// Answers each request in order; one round trip for the batch.
-    async fn claim(&self, batch: &[ClaimRequest], now: Timestamp)
-    -> Result<Vec<Claim>, SharedStateError>;
+    async fn claim(
+        &self,
+        batch: &[ClaimRequest],
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, SharedStateError>;
 
     /// Ends claims; one round trip for the batch. A succeeded or failed attempt answers
     /// [`Claim::Done`] for [`DONE_KEPT`](crate::DONE_KEPT) from then on.
-    async fn settle(&self, batch: &[Settlement], now: Timestamp)
-    -> Result<Vec<CircuitChange>, SharedStateError>;
+    async fn settle(
+        &self,
+        batch: &[Settlement],
+        now: Timestamp,
+    ) -> Result<Vec<CircuitChange>, SharedStateError>;
 
     async fn circuits(&self, endpoints: &[EndpointId]) -> Result<Vec<Circuit>, SharedStateError>;
 
     /// Forgets the endpoint's failures: its circuit is closed.
     async fn reset_circuit(&self, endpoint: EndpointId) -> Result<(), SharedStateError>;
 
-    /// Takes or renews the lock `name` for `ttl`; false if another holder has it.
+    /// Takes or renews the lock `name` for `ttl`; false if another holder has it. A lock saves
+    /// double work, it does not prevent it: what it guards is idempotent.
     async fn lock(&self, name: &str, holder: &str, ttl: Duration)
     -> Result<bool, SharedStateError>;
 
     async fn ping(&self) -> Result<(), SharedStateError>;
+
+    /// Whether answers come from this process alone although others should agree with it. While so,
+    /// a claim says nothing of what other processes do: ask the store.
+    fn is_degraded(&self) -> bool {
+        false
+    }
 }

@@ -7,10 +7,21 @@
 //! Statements are bulk statements: a batch of accepted events or of recorded attempts is one round
 //! trip and one transaction.
 
+mod codes;
+mod directory;
+mod open;
 mod port;
+mod rows;
+mod sqlite;
+mod vault;
+mod watch;
 
+pub use directory::{Directory, DirectoryError, Snapshot, TenantView};
+pub use open::{OpenError, open};
 pub use port::{
     Acceptance, Accepted, Balance, Cursor, DeliveryFilter, DirectoryChanges, EndpointRow,
     EndpointStats, EventFilter, HeldFate, NewDelivery, Page, PageRequest, Record, Requeue,
     SchemaState, Standing, Store, StoreError, Verdict,
 };
+pub use vault::{MASTER_KEY_BYTES, MasterKey, MasterKeyError};
+pub use watch::StoreWatch;

@@ -40,7 +40,7 @@ pub enum SchemaState {
 /// An event to accept, with the deliveries that it fans out to.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
-    /// `sequence` is `None`: the store gives it.
+    /// `sequence` is `None`: the store gives it. Of `accepted_at` the milliseconds are kept.
     pub event: Arc<Event>,
     /// Of the submitted content, to tell a repetition from another event with the same id.
     pub digest: [u8; 16],
@@ -49,6 +49,7 @@ pub struct Acceptance {
 
 #[derive(Clone, Copy, Debug)]
 pub struct NewDelivery {
+    /// Made at the event's `accepted_at`: an id leads to its partition and to its event.
     pub id: DeliveryId,
     pub endpoint: EndpointId,
     /// Held from the start, because the endpoint is disabled.
@@ -183,8 +184,10 @@ pub struct EndpointRow {
 }
 
 /// Everything of the directory that changed since a moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DirectoryChanges {
+    /// The store's own clock before it looked: where the next look starts, less an overlap.
+    pub as_of: Timestamp,
     pub tenants: Vec<Tenant>,
     /// With the deleted ones, marked.
     pub endpoints: Vec<EndpointRow>,

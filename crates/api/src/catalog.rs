@@ -1,0 +1,206 @@
+use axum::extract::State;
+use dialect::{Dialect, MAX_IN_FLIGHT_DEFAULT};
+use http::StatusCode;
+use model::{
+    CATALOG, CircuitAction, EventType, FieldError, OnExhausted, RegisteredEventType, Role,
+    is_catalogued,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::{ApiError, Json, Listed, Principal, Problems};
+
+use crate::app::{App, check_room};
+use crate::endpoints::check_text;
+use crate::schema;
+
+/// Event types that a tenant may register.
+const EVENT_TYPES_MAX: usize = 1_000;
+/// Characters of an event type's description at most.
+const DESCRIPTION_MAX: usize = 500;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(event_types, register))
+        .routes(routes!(dialects))
+        .routes(routes!(egress_addresses))
+}
+
+/// A type of event that may be published.
+#[derive(Debug, Serialize, ToSchema)]
+struct EventTypeView {
+    name: String,
+    /// When it fires.
+    description: String,
+    /// Registered by the tenant; else part of the catalogue.
+    registered: bool,
+}
+
+/// Lists the catalogue of event types and those that the tenant registered, on one page.
+#[utoipa::path(
+    get, path = "/v1/event-types", tag = "catalogue", operation_id = "list_event_types",
+    responses((status = 200, body = Listed<EventTypeView>), Problems)
+)]
+async fn event_types(
+    State(app): State<App>,
+    caller: Principal,
+) -> Result<Json<Listed<EventTypeView>>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let snapshot = app.directory.snapshot();
+    let tenant = caller.tenant_if_named().and_then(|id| snapshot.tenant(id));
+    let registered = tenant.into_iter().flat_map(|view| &view.event_types);
+    let catalogued = CATALOG.iter().map(|entry| EventTypeView {
+        name: entry.name.to_owned(),
+        description: entry.fires_when.to_owned(),
+        registered: false,
+    });
+    let mut items: Vec<_> = catalogued.chain(registered.map(EventTypeView::from)).collect();
+    items.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(Listed::new(items, None::<String>)))
+}
+
+impl From<&RegisteredEventType> for EventTypeView {
+    fn from(registered: &RegisteredEventType) -> Self {
+        Self {
+            name: registered.name.to_string(),
+            description: registered.description.clone(),
+            registered: true,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct EventTypeInput {
+    /// Words of `a-z 0-9 _` joined by dots.
+    #[schema(value_type = String, example = "seat.assigned")]
+    name: Option<EventType>,
+    description: Option<String>,
+}
+
+/// Registers an event type of the tenant's own, or changes its description.
+#[utoipa::path(
+    post, path = "/v1/event-types", tag = "catalogue", operation_id = "register_event_type",
+    request_body = EventTypeInput,
+    responses((status = 201, body = EventTypeView), Problems)
+)]
+async fn register(
+    State(app): State<App>,
+    caller: Principal,
+    Json(input): Json<EventTypeInput>,
+) -> Result<(StatusCode, Json<EventTypeView>), ApiError> {
+    caller.require(Role::Editor)?;
+    let tenant = caller.tenant()?;
+    let mut errors = Vec::new();
+    if input.name.is_none() {
+        errors.push(FieldError::new("/name", "is required"));
+    }
+    errors.extend(check_text("/description", input.description.as_deref(), DESCRIPTION_MAX));
+    let Some(name) = input.name.filter(|_| errors.is_empty()) else {
+        return Err(ApiError::invalid(errors));
+    };
+    if is_catalogued(name.as_str()) {
+        return Err(ApiError::conflict(format!("{name} is in the catalogue already")));
+    }
+    let snapshot = app.directory.snapshot();
+    if !snapshot.knows_event_type(tenant, name.as_str()) {
+        let count = snapshot.tenant(tenant).map_or(0, |view| view.event_types.len());
+        check_room("event types", count, EVENT_TYPES_MAX)?;
+    }
+    let registered = RegisteredEventType {
+        tenant: tenant.clone(),
+        name,
+        description: input.description.unwrap_or_default(),
+    };
+    let view = EventTypeView::from(&registered);
+    app.directory.put_event_type(registered).await?;
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// A wire format with its habits.
+#[derive(Debug, Serialize, ToSchema)]
+struct DialectView {
+    name: &'static str,
+    title: &'static str,
+    /// How it names events.
+    event_types: Vec<&'static str>,
+    /// The headers it sets.
+    headers: &'static [&'static str],
+    signature: &'static str,
+    /// Whether a request carries a signature of each secret while one is rotated.
+    several_signatures: bool,
+    defaults: DefaultsView,
+}
+
+/// What holds for an endpoint of the dialect unless it says otherwise.
+#[derive(Debug, Serialize, ToSchema)]
+struct DefaultsView {
+    /// Seconds from the end of each failed attempt to the next.
+    delays_s: &'static [u32],
+    /// Whether delays are lengthened at random, by at most a tenth.
+    jitter: bool,
+    timeout_s: u32,
+    max_in_flight: usize,
+    circuit: CircuitDefaultsView,
+    #[schema(value_type = schema::OnExhausted)]
+    on_exhausted: OnExhausted,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CircuitDefaultsView {
+    open_after: u32,
+    #[schema(value_type = schema::CircuitAction)]
+    action: CircuitAction,
+}
+
+impl From<Dialect> for DialectView {
+    fn from(dialect: Dialect) -> Self {
+        let profile = dialect.profile();
+        Self {
+            name: profile.name,
+            title: profile.title,
+            event_types: dialect.event_names(),
+            headers: profile.headers,
+            signature: profile.signature,
+            several_signatures: profile.several_signatures,
+            defaults: DefaultsView {
+                delays_s: profile.delays_s,
+                jitter: profile.jitter,
+                timeout_s: profile.timeout_s,
+                max_in_flight: MAX_IN_FLIGHT_DEFAULT,
+                circuit: CircuitDefaultsView {
+                    open_after: profile.open_after,
+                    action: profile.circuit_action,
+                },
+                on_exhausted: profile.on_exhausted,
+            },
+        }
+    }
+}
+
+/// Lists the wire formats that an endpoint can speak, on one page.
+#[utoipa::path(
+    get, path = "/v1/dialects", tag = "catalogue", operation_id = "list_dialects",
+    responses((status = 200, body = Listed<DialectView>), Problems)
+)]
+async fn dialects(caller: Principal) -> Result<Json<Listed<DialectView>>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let items = Dialect::ALL.iter().copied().map(DialectView::from).collect();
+    Ok(Json(Listed::new(items, None::<String>)))
+}
+
+/// Where requests to endpoints come from.
+#[derive(Debug, Serialize, ToSchema)]
+struct EgressView {
+    addresses: Vec<String>,
+}
+
+/// Lists the addresses that requests to endpoints come from, for allow-lists. Any key will do.
+#[utoipa::path(
+    get, path = "/v1/egress-addresses", tag = "catalogue", operation_id = "egress_addresses",
+    responses((status = 200, body = EgressView), Problems)
+)]
+async fn egress_addresses(State(app): State<App>, _: Principal) -> Json<EgressView> {
+    Json(EgressView { addresses: app.egress_addresses.clone() })
+}

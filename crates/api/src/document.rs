@@ -1,0 +1,100 @@
+use axum::Router;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse};
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::{ApiState, App};
+use crate::{catalog, deliveries, endpoints, events, keys, rejected, tenants};
+
+const DOCS_PAGE: &str = include_str!("docs.html");
+
+/// The page holds its own script and style and asks only this server.
+const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Fanfare",
+        description = "License events, signed, to every endpoint that asked for them. \
+                       Times are RFC 3339 in UTC. Lists page by an opaque cursor. Every answer \
+                       that is not a success is a problem document (RFC 9457). An operator key \
+                       names the tenant in the header `Fanfare-Tenant`."
+    ),
+    tags(
+        (name = "events", description = "What happened to licenses"),
+        (name = "endpoints", description = "Where deliveries go"),
+        (name = "deliveries", description = "One event to one endpoint, to its end"),
+        (name = "catalogue", description = "Event types, wire formats, addresses"),
+        (name = "tenants", description = "Whose endpoints; for operators"),
+        (name = "keys", description = "Who may do what"),
+        (name = "meta", description = "This document")
+    ),
+    security(("key" = [])),
+    modifiers(&Keys)
+)]
+struct Base;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut Document) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("fk_…");
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("key", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Base::openapi())
+        .merge(events::routes())
+        .merge(rejected::routes())
+        .merge(endpoints::routes())
+        .merge(deliveries::routes())
+        .merge(catalog::routes())
+        .merge(tenants::routes())
+        .merge(keys::routes())
+        .routes(routes!(openapi_json))
+        .routes(routes!(docs))
+}
+
+/// The OpenAPI document of this crate's routes.
+pub fn openapi() -> Document {
+    routes().into_openapi()
+}
+
+/// The routes of the management API, `GET /openapi.json` and `GET /docs`.
+pub fn router(state: ApiState) -> Router {
+    let (router, mut document) = routes().split_for_parts();
+    document.merge(state.also_documented.clone());
+    let json = document.to_json().expect("the document is plain data");
+    router.with_state(App::new(state, json.into()))
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "meta", operation_id = "openapi", security(()),
+    responses((status = 200, body = Object))
+)]
+async fn openapi_json(State(app): State<App>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], app.document.clone())
+}
+
+/// This document, for people.
+#[utoipa::path(
+    get, path = "/docs", tag = "meta", operation_id = "docs", security(()),
+    responses((status = 200, body = String, content_type = "text/html"))
+)]
+async fn docs() -> impl IntoResponse {
+    ([(CONTENT_SECURITY_POLICY, DOCS_POLICY)], Html(DOCS_PAGE))
+}

@@ -1,0 +1,42 @@
+//! Endpoints: `crud` makes, lists, changes and deletes them, `actions` enables, disables, rotates
+//! and measures, `probe` sends a test. `input` is what clients say, `view` what they are shown.
+
+mod actions;
+mod crud;
+mod input;
+mod probe;
+mod view;
+
+use std::sync::Arc;
+
+use model::{Endpoint, EndpointId};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::{ApiError, Principal};
+
+use crate::app::App;
+
+pub(crate) use input::{NAME_MAX, check_text};
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(crud::list, crud::create))
+        .routes(routes!(crud::get, crud::patch, crud::delete))
+        .routes(routes!(actions::enable))
+        .routes(routes!(actions::disable))
+        .routes(routes!(actions::rotate_secret))
+        .routes(routes!(actions::stats))
+        .routes(routes!(probe::test))
+}
+
+/// The caller's endpoint; another tenant's does not exist for him.
+pub(crate) fn find(
+    app: &App,
+    caller: &Principal,
+    id: EndpointId,
+) -> Result<Arc<Endpoint>, ApiError> {
+    let tenant = caller.tenant()?;
+    let snapshot = app.directory.snapshot();
+    let endpoint = snapshot.endpoint(id).filter(|endpoint| endpoint.tenant == *tenant);
+    endpoint.cloned().ok_or_else(|| ApiError::not_found("endpoint"))
+}

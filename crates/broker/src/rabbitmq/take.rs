@@ -1,0 +1,79 @@
+use bytes::Bytes;
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::acks::Acks;
+use super::consumer::send_ack;
+use super::message::headers;
+use crate::{Ack, Incoming, Queue, QueueDepth};
+
+/// Acknowledgements taken in at once.
+const SETTLED_MAX: usize = 1_024;
+
+/// Takes messages out over a channel of their own, which lives until each is settled or dropped.
+pub(super) async fn take(
+    connection: &Connection,
+    queue: Queue,
+    limit: u32,
+    tracker: &TaskTracker,
+    stopped: CancellationToken,
+) -> Result<Vec<Incoming>, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let (settle, settled) = mpsc::unbounded_channel();
+    let mut taken = Vec::new();
+    for _ in 0..limit {
+        let got = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await?;
+        let Some(got) = got else { break };
+        let delivery = got.delivery;
+        let ack = Ack { settle: settle.clone(), tag: delivery.delivery_tag };
+        taken.push(Incoming {
+            headers: headers(queue, &delivery),
+            redelivered: delivery.redelivered,
+            body: Bytes::from(delivery.data),
+            ack,
+        });
+    }
+    tracker.spawn(until_settled(channel, settled, stopped));
+    Ok(taken)
+}
+
+async fn until_settled(
+    channel: Channel,
+    mut settled: mpsc::UnboundedReceiver<u64>,
+    stopped: CancellationToken,
+) {
+    let mut acks = Acks::default();
+    let mut tags = Vec::new();
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = settled.recv_many(&mut tags, SETTLED_MAX) => received,
+            () = stopped.cancelled() => 0,
+        };
+        tags.drain(..).for_each(|tag| acks.settle(tag));
+        let sent = acks.flush_all().into_iter().try_for_each(|frame| send_ack(&channel, frame));
+        if received == 0 || sent.is_err() {
+            break;
+        }
+    }
+    let _given_back_with_the_connection = channel.close(200, "done".into()).await;
+}
+
+pub(super) async fn depth(
+    connection: &Connection,
+    queue: Queue,
+) -> Result<QueueDepth, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let found = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
+    let depth = QueueDepth {
+        ready: u64::from(found.message_count()),
+        consumers: u64::from(found.consumer_count()),
+    };
+    channel.close(200, "read".into()).await?;
+    Ok(depth)
+}

@@ -1,0 +1,112 @@
+//! Writes the JSON that receivers read back to the same bytes: compact, UTF-8, escaped only where
+//! it has to be. `JSON.stringify(JSON.parse(body))` gives the body again.
+
+use serde_json::value::RawValue;
+
+/// Appends a string, quoted.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a string always serializes into memory");
+}
+
+/// Appends a value without the whitespace between its tokens and with strings escaped only where
+/// they have to be. Numbers keep their spelling.
+pub(crate) fn value(out: &mut Vec<u8>, raw: &RawValue) {
+    let text = raw.get();
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+            b'"' => {
+                let end = string_end(bytes, at);
+                let token = &text[at..end];
+                match serde_json::from_str::<String>(token) {
+                    Ok(unescaped) if token.contains('\\') => string(out, &unescaped),
+                    Ok(_) | Err(_) => out.extend_from_slice(token.as_bytes()),
+                }
+                at = end;
+            }
+            byte => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// The index behind the string that begins at `start`.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// Builds an object, member by member.
+pub(crate) struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    empty: bool,
+}
+
+impl<'o> Object<'o> {
+    pub(crate) fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    /// Appends a member's name; its value is to be appended to what this returns.
+    pub(crate) fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        string(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    pub(crate) fn text(&mut self, name: &'static str, text: &str) {
+        string(self.member(name), text);
+    }
+
+    pub(crate) fn value(&mut self, name: &'static str, raw: &RawValue) {
+        value(self.member(name), raw);
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(raw: &str, compact: &str) {
+        let raw: Box<RawValue> = serde_json::from_str(raw).unwrap();
+        let mut out = Vec::new();
+        value(&mut out, &raw);
+        assert_eq!(String::from_utf8(out).unwrap(), compact);
+    }
+
+    #[test]
+    fn whitespace_between_tokens_goes_and_within_strings_stays() {
+        check(" { \"a b\" :\n[ 1 , 2.50 ] } ", r#"{"a b":[1,2.50]}"#);
+        check(r#"" \" } ""#, r#"" \" } ""#);
+        check(r#""\\""#, r#""\\""#);
+    }
+
+    #[test]
+    fn escapes_that_need_not_be_are_resolved() {
+        check(
+            r#""zo\u00eb \/ \u2028 \ud83d\ude00""#,
+            "\"zoë / \u{2028} 😀\"",
+        );
+        check(r#""<>& \u0001 \b""#, r#""<>& \u0001 \b""#);
+    }
+}

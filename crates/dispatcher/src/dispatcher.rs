@@ -1,0 +1,368 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Broker, Destination, Incoming, Publication, Queue};
+use bytes::Bytes;
+use delivery::{CircuitChange, Next};
+use model::{
+    CircuitAction, DeliveryStatus, DisabledReason, Endpoint, HoldReason, OnExhausted, Outcome,
+    Work,
+};
+use sender::Sender;
+use shared_state::{Claim, Settled, SharedState};
+use store::{Directory, Record, Store, StoreWatch, Verdict};
+use telemetry::Metrics;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempt::{attempt, decide, exchange, label};
+use crate::circuits::OpenCircuits;
+use crate::claims::{Claims, Known};
+use crate::disabling::Disabling;
+use crate::lane::{Entry, Lane, Permit};
+use crate::lanes::Lanes;
+use crate::recorder::{Recorder, park, write_outcomes};
+use crate::releaser::Holding;
+use crate::watermark::Watermark;
+
+/// Bulk deliveries in this process at most: waiting in line, in flight or being recorded.
+pub const PREFETCH: u16 = 2_048;
+/// Urgent deliveries in this process at most.
+pub const URGENT_PREFETCH: u16 = 256;
+/// An endpoint that this process has not heard of is looked up, but not more often than this.
+const LOOK_UP_EVERY: Duration = Duration::from_millis(250);
+/// How long a delivery waits in line before it looks whether the endpoint has stalled.
+const LINE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a dispatcher works with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub store_watch: Arc<StoreWatch>,
+    pub broker: Arc<dyn Broker>,
+    pub shared_state: Arc<dyn SharedState>,
+    pub directory: Arc<Directory>,
+    pub sender: Arc<Sender>,
+    pub metrics: Metrics,
+}
+
+/// Makes the attempts that are due.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub(crate) parts: Parts,
+    pub(crate) lanes: Lanes,
+    pub(crate) holding: Holding,
+    pub(crate) bulk_watermark: Watermark,
+    pub(crate) urgent_watermark: Watermark,
+    pub(crate) open_circuits: OpenCircuits,
+    claims: Claims,
+    recorder: Recorder,
+    disabling: Arc<Disabling>,
+    looked_up_at: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Dispatcher {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let recorder = Recorder::new(
+            Arc::clone(&parts.store),
+            Arc::clone(&parts.store_watch),
+            Arc::clone(&parts.broker),
+            parts.metrics.clone(),
+        );
+        let claims = Claims::new(
+            Arc::clone(&parts.shared_state),
+            Arc::clone(&parts.store),
+            Arc::clone(&parts.store_watch),
+            &parts.metrics,
+        );
+        Arc::new(Self {
+            lanes: Lanes::default(),
+            holding: Holding::default(),
+            bulk_watermark: Watermark::default(),
+            urgent_watermark: Watermark::default(),
+            open_circuits: OpenCircuits::new(parts.metrics.circuits_open.clone()),
+            claims,
+            recorder,
+            disabling: Disabling::new(Arc::clone(&parts.directory)),
+            looked_up_at: tokio::sync::Mutex::default(),
+            parts,
+        })
+    }
+
+    /// Runs until `shutdown`, then finishes the attempts under way, for at most `grace`. What is
+    /// not finished by then comes again.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken, grace: Duration) {
+        let outcomes = tokio::spawn(write_outcomes(
+            Arc::clone(&self.parts.store),
+            Arc::clone(&self.parts.store_watch),
+            Arc::clone(&self.parts.broker),
+            self.parts.metrics.clone(),
+            shutdown.clone(),
+        ));
+        tokio::join!(
+            self.consume(Queue::Deliveries, PREFETCH, &shutdown, grace),
+            self.consume(Queue::UrgentDeliveries, URGENT_PREFETCH, &shutdown, grace),
+        );
+        let _stopped = outcomes.await;
+    }
+
+    async fn consume(
+        self: &Arc<Self>,
+        queue: Queue,
+        prefetch: u16,
+        shutdown: &CancellationToken,
+        grace: Duration,
+    ) {
+        let mut consumer = self.parts.broker.consume(queue, prefetch);
+        let attempts = TaskTracker::new();
+        while let Some(Some(message)) = shutdown.run_until_cancelled(consumer.next()).await {
+            let dispatcher = Arc::clone(self);
+            let shutdown = shutdown.clone();
+            attempts.spawn(async move { dispatcher.deliver(queue, message, &shutdown).await });
+        }
+        attempts.close();
+        if tokio::time::timeout(grace, attempts.wait()).await.is_err() {
+            tracing::warn!(queue = queue.as_str(), left = attempts.len(), "drained incompletely");
+        }
+    }
+
+    /// One message, from receipt to acknowledgement. A message that ends here without being
+    /// finished is in the store, where the sweeper finds it.
+    async fn deliver(&self, queue: Queue, message: Incoming, shutdown: &CancellationToken) {
+        let work = match Work::from_json(&message.body) {
+            Ok(work) => work,
+            Err(error) => {
+                let (broker, metrics) = (&self.parts.broker, &self.parts.metrics);
+                return park(message, queue, &error.to_string(), broker, metrics).await;
+            }
+        };
+        match queue {
+            Queue::UrgentDeliveries => self.urgent_watermark.received(&work),
+            _ => self.bulk_watermark.received(&work),
+        }
+        if self.work_on(&work, message.redelivered, shutdown).await {
+            message.ack.ack();
+        }
+    }
+
+    /// Whether the message is done with.
+    async fn work_on(&self, work: &Work, redelivered: bool, shutdown: &CancellationToken) -> bool {
+        let Some(endpoint) = self.endpoint(work).await else {
+            return true;
+        };
+        if !self.is_due(work, redelivered).await {
+            return true;
+        }
+        if !endpoint.is_active() {
+            return self.hold(work, HoldReason::EndpointDisabled).await;
+        }
+        let lane = self.lanes.of(&endpoint);
+        if lane.policy.rate_per_second.is_some() && self.queues_behind_held(work) {
+            return self.hold(work, HoldReason::RateLimit).await;
+        }
+        let permit = match self.enter(&lane, work, shutdown).await {
+            Way::In(permit) => permit,
+            Way::Full => return self.hold(work, HoldReason::MaxInFlight).await,
+            Way::Ending => return false,
+        };
+        match self.claims.claim(work, &lane.policy).await {
+            Some(Claim::Granted { troubled, .. }) => {
+                self.attempt(work, &endpoint, &lane, permit, troubled).await
+            }
+            // Somebody else has it; if they die, the sweeper finds the delivery.
+            Some(Claim::Busy | Claim::Done { succeeded: false }) => true,
+            // Made, but perhaps not recorded.
+            Some(Claim::Done { succeeded: true }) => {
+                self.record(work, None, Verdict::Delivered).await
+            }
+            Some(Claim::CircuitOpen { .. }) => self.hold(work, HoldReason::CircuitOpen).await,
+            Some(Claim::RateLimited { .. }) => self.hold(work, HoldReason::RateLimit).await,
+            None => false,
+        }
+    }
+
+    /// The endpoint as it is now. One that this process has not heard of yet is looked up.
+    async fn endpoint(&self, work: &Work) -> Option<Arc<Endpoint>> {
+        let directory = &self.parts.directory;
+        if let Some(endpoint) = directory.snapshot().endpoint(work.endpoint) {
+            return Some(Arc::clone(endpoint));
+        }
+        let mut looked_up_at = self.looked_up_at.lock().await;
+        if looked_up_at.is_none_or(|at| at.elapsed() > LOOK_UP_EVERY) {
+            if let Err(error) = directory.refresh().await {
+                tracing::warn!(error = %error, "cannot look an endpoint up");
+            }
+            *looked_up_at = Some(Instant::now());
+        }
+        directory.snapshot().endpoint(work.endpoint).cloned()
+    }
+
+    /// Whether the store still wants this attempt. Only asked where the message alone cannot
+    /// tell: for repetitions, retries, and while claims hold in this process only.
+    async fn is_due(&self, work: &Work, redelivered: bool) -> bool {
+        if !redelivered && work.attempt == 1 && !self.claims.is_degraded() {
+            return true;
+        }
+        match self.claims.standing(work.delivery).await {
+            Known::Standing(standing) => {
+                let wants = match standing.status {
+                    DeliveryStatus::Queued | DeliveryStatus::Retrying => true,
+                    DeliveryStatus::Held
+                    | DeliveryStatus::Delivered
+                    | DeliveryStatus::Failed
+                    | DeliveryStatus::Discarded => false,
+                };
+                wants && standing.attempts + 1 == work.attempt
+            }
+            Known::NoSuchDelivery => false,
+            Known::Unknown => true,
+        }
+    }
+
+    fn queues_behind_held(&self, work: &Work) -> bool {
+        !work.released && !work.is_urgent() && self.holding.contains(work.endpoint)
+    }
+
+    async fn enter(&self, lane: &Arc<Lane>, work: &Work, shutdown: &CancellationToken) -> Way {
+        let mut granted = match lane.enter(work.is_urgent()) {
+            Entry::Open(permit) => return Way::In(permit),
+            Entry::Full => return Way::Full,
+            Entry::Wait(granted) => granted,
+        };
+        self.parts.metrics.waiting.inc();
+        let way = loop {
+            tokio::select! {
+                permit = &mut granted => break permit.map_or(Way::Ending, Way::In),
+                () = shutdown.cancelled() => break Way::Ending,
+                () = tokio::time::sleep(LINE_PATIENCE) => {
+                    if lane.is_stalled() {
+                        break Way::Full;
+                    }
+                }
+            }
+        };
+        self.parts.metrics.waiting.dec();
+        way
+    }
+
+    async fn attempt(
+        &self,
+        work: &Work,
+        endpoint: &Endpoint,
+        lane: &Lane,
+        permit: Permit,
+        troubled: bool,
+    ) -> bool {
+        let metrics = &self.parts.metrics;
+        let started_at = ambient::now();
+        metrics.in_flight.inc();
+        let reply =
+            exchange(&self.parts.sender, work, endpoint, lane.policy.timeout, started_at).await;
+        metrics.in_flight.dec();
+        drop(permit);
+
+        let outcome = reply.outcome;
+        let now = ambient::now();
+        metrics.attempted(&endpoint.dialect, label(outcome), reply.duration.as_secs_f64());
+        let next = decide(work, outcome, &lane.schedule, lane.policy.jitter, now);
+        let settled =
+            if next == Next::Delivered { Settled::Succeeded } else { Settled::Failed };
+        lane.finished(next == Next::Delivered);
+        let change = self.claims.settle(work, &lane.policy, settled, troubled).await;
+        self.circuit_changed(endpoint, lane, change);
+
+        let attempt = Some(attempt(work, reply, started_at));
+        match next {
+            Next::Delivered => {
+                metrics.delivery_seconds.observe(now.since(work.event.accepted_at).as_secs_f64());
+                self.record(work, attempt, Verdict::Delivered).await
+            }
+            Next::RetryAt(due_at) => {
+                metrics.retries.inc();
+                self.record(work, attempt, Verdict::Retrying { due_at }).await
+                    && self.schedule(work, due_at).await
+            }
+            Next::Exhausted => {
+                if lane.policy.on_exhausted == OnExhausted::Disable {
+                    self.disabling.disable(endpoint.id, DisabledReason::Exhausted);
+                }
+                self.record(work, attempt, Verdict::Failed).await
+            }
+            Next::Gone => {
+                debug_assert!(matches!(outcome, Outcome::Answered { .. }));
+                self.disabling.disable(endpoint.id, DisabledReason::Gone);
+                self.record(work, attempt, Verdict::Failed).await
+            }
+        }
+    }
+
+    fn circuit_changed(&self, endpoint: &Endpoint, lane: &Lane, change: CircuitChange) {
+        let label = match change {
+            CircuitChange::None => return,
+            CircuitChange::Opened => "opened",
+            CircuitChange::Reopened => "reopened",
+            CircuitChange::Closed => "closed",
+        };
+        self.parts.metrics.circuits.with_label_values(&[label]).inc();
+        tracing::info!(endpoint.id = %endpoint.id, change = label, "circuit");
+        self.open_circuits.set(endpoint.id, change != CircuitChange::Closed);
+        match (change, lane.policy.circuit_action) {
+            (CircuitChange::Opened, CircuitAction::Disable) => {
+                self.disabling.disable(endpoint.id, DisabledReason::CircuitOpened);
+            }
+            (CircuitChange::Closed, _) => self.holding.look_at(endpoint.id),
+            (CircuitChange::Opened | CircuitChange::Reopened | CircuitChange::None, _) => {}
+        }
+    }
+
+    /// Hands the next attempt to the broker. If that fails, the store knows when it is due.
+    async fn schedule(&self, work: &Work, due_at: model::Timestamp) -> bool {
+        let next = Work {
+            attempt: work.attempt + 1,
+            due_at_ms: due_at.as_millis(),
+            queued_at_ms: ambient::now().as_millis(),
+            released: false,
+            ..work.clone()
+        };
+        let to = Destination::Delivery { urgent: work.is_urgent(), due_at: Some(due_at) };
+        let retry = Publication { to, body: Bytes::from(next.to_json()) };
+        if self.parts.broker.publish(vec![retry]).await.is_err() {
+            self.parts.metrics.dependency_failed("broker");
+        }
+        true
+    }
+
+    async fn hold(&self, work: &Work, reason: HoldReason) -> bool {
+        self.parts.metrics.held.with_label_values(&[reason.as_str()]).inc();
+        let recorded = self.record(work, None, Verdict::Held(reason)).await;
+        self.holding.look_at(work.endpoint);
+        recorded
+    }
+
+    async fn record(
+        &self,
+        work: &Work,
+        attempt: Option<model::Attempt>,
+        verdict: Verdict,
+    ) -> bool {
+        match verdict {
+            Verdict::Delivered | Verdict::Failed => {
+                let status = if verdict == Verdict::Delivered { "delivered" } else { "failed" };
+                self.parts.metrics.finished.with_label_values(&[status]).inc();
+            }
+            Verdict::Retrying { .. } | Verdict::Held(_) => {}
+        }
+        let record = Record { delivery: work.delivery, attempt, verdict, at: ambient::now() };
+        self.recorder.record(record).await
+    }
+}
+
+/// How a delivery got past its lane.
+enum Way {
+    In(Permit),
+    /// Not soon: hold it.
+    Full,
+    /// The process is ending; the message goes back.
+    Ending,
+}

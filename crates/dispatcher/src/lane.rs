@@ -1,0 +1,237 @@
+//! The way to one endpoint: how many requests may be in flight, and the short line before it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::{LineLoad, RetrySchedule, Round, in_flight_limit, line_admits};
+use dialect::Policy;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Requests that urgent deliveries may have in flight beyond the endpoint's limit, so that a full
+/// lane does not delay them.
+const URGENT_EXTRA: usize = 4;
+/// Urgent deliveries that wait in line at most.
+const URGENT_WAITING_MAX: usize = 64;
+/// The weight of the past in the running mean of service times, out of one more.
+const PAST_WEIGHT: u32 = 7;
+
+/// One endpoint's lane, for one revision of its settings.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) revision: u64,
+    pub(crate) policy: Policy,
+    pub(crate) schedule: RetrySchedule,
+    traffic: Mutex<Traffic>,
+}
+
+#[derive(Debug, Default)]
+struct Traffic {
+    /// When each request in flight started, oldest first.
+    in_flight: BTreeMap<u64, Instant>,
+    next_ticket: u64,
+    urgent: VecDeque<oneshot::Sender<Permit>>,
+    bulk: VecDeque<oneshot::Sender<Permit>>,
+    /// Running mean of how long a request takes.
+    service_time: Duration,
+    /// Attempts since somebody asked.
+    finished: Round,
+}
+
+/// The right to have one request in flight; dropping it lets the next one in.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    lane: Arc<Lane>,
+    ticket: u64,
+}
+
+/// What a lane answers to a delivery.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Open(Permit),
+    /// There will be room soon.
+    Wait(oneshot::Receiver<Permit>),
+    /// Waiting would take long: hold the delivery.
+    Full,
+}
+
+impl Lane {
+    pub(crate) fn new(revision: u64, policy: Policy) -> Self {
+        let schedule = RetrySchedule { delays: policy.schedule_delays.clone() };
+        Self { revision, policy, schedule, traffic: Mutex::default() }
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>, urgent: bool) -> Entry {
+        let mut traffic = self.traffic.lock();
+        let limit = traffic.limit(self.policy.max_in_flight);
+        let in_flight = traffic.in_flight.len();
+        let open = if urgent {
+            in_flight < limit + URGENT_EXTRA
+        } else {
+            in_flight < limit && traffic.urgent.is_empty() && traffic.bulk.is_empty()
+        };
+        if open {
+            let ticket = traffic.start();
+            return Entry::Open(Permit { lane: Arc::clone(self), ticket });
+        }
+        let load = LineLoad {
+            waiting: traffic.bulk.len(),
+            in_flight,
+            max_in_flight: limit,
+            service_time: traffic.service_time,
+            oldest_in_flight: traffic.oldest_age(),
+        };
+        let (line, admitted) = if urgent {
+            let admitted = traffic.urgent.len() < URGENT_WAITING_MAX;
+            (&mut traffic.urgent, admitted)
+        } else {
+            (&mut traffic.bulk, line_admits(load))
+        };
+        if !admitted {
+            return Entry::Full;
+        }
+        let (grant, granted) = oneshot::channel();
+        line.push_back(grant);
+        Entry::Wait(granted)
+    }
+
+    /// Whether requests are left unanswered, so that waiting in line is in vain.
+    pub(crate) fn is_stalled(&self) -> bool {
+        let traffic = self.traffic.lock();
+        traffic.limit(self.policy.max_in_flight) < self.policy.max_in_flight
+    }
+
+    /// How many more deliveries the lane and its line would take now.
+    pub(crate) fn room(&self) -> usize {
+        let traffic = self.traffic.lock();
+        let limit = traffic.limit(self.policy.max_in_flight);
+        (2 * limit).saturating_sub(traffic.in_flight.len() + traffic.bulk.len())
+    }
+
+    /// Counts an attempt for [`Self::take_finished`].
+    pub(crate) fn finished(&self, succeeded: bool) {
+        let mut traffic = self.traffic.lock();
+        if succeeded {
+            traffic.finished.succeeded += 1;
+        } else {
+            traffic.finished.failed += 1;
+        }
+    }
+
+    /// The attempts finished since the last call.
+    pub(crate) fn take_finished(&self) -> Round {
+        std::mem::take(&mut self.traffic.lock().finished)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let traffic = self.traffic.lock();
+        traffic.in_flight.is_empty() && traffic.urgent.is_empty() && traffic.bulk.is_empty()
+    }
+
+    fn leave(self: &Arc<Self>, ticket: u64) {
+        let mut grants = Vec::new();
+        {
+            let mut traffic = self.traffic.lock();
+            traffic.finish(ticket);
+            while traffic.in_flight.len() < traffic.limit(self.policy.max_in_flight) {
+                let Some(waiter) = traffic.urgent.pop_front().or_else(|| traffic.bulk.pop_front())
+                else {
+                    break;
+                };
+                grants.push((waiter, traffic.start()));
+            }
+        }
+        // Outside the lock: a waiter that has given up drops its permit, which comes back here.
+        for (waiter, ticket) in grants {
+            let _gave_up = waiter.send(Permit { lane: Arc::clone(self), ticket });
+        }
+    }
+}
+
+impl Traffic {
+    fn limit(&self, configured: usize) -> usize {
+        in_flight_limit(configured, self.oldest_age())
+    }
+
+    fn oldest_age(&self) -> Duration {
+        self.in_flight.first_key_value().map(|(_, start)| start.elapsed()).unwrap_or_default()
+    }
+
+    fn start(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.in_flight.insert(ticket, Instant::now());
+        ticket
+    }
+
+    fn finish(&mut self, ticket: u64) {
+        if let Some(start) = self.in_flight.remove(&ticket) {
+            self.service_time =
+                (self.service_time * PAST_WEIGHT + start.elapsed()) / (PAST_WEIGHT + 1);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.lane.leave(self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(max_in_flight: usize) -> Arc<Lane> {
+        let policy = Policy { max_in_flight, ..Policy::of(&crate::lanes::tests::endpoint()) };
+        Arc::new(Lane::new(1, policy))
+    }
+
+    fn open(entry: Entry) -> Permit {
+        match entry {
+            Entry::Open(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_in_flight_are_bounded_and_the_line_moves_up_urgent_first() {
+        let lane = lane(2);
+        let first = open(lane.enter(false));
+        let _second = open(lane.enter(false));
+        let Entry::Wait(mut bulk) = lane.enter(false) else { panic!("no line") };
+        let extra: Vec<_> = (0..URGENT_EXTRA).map(|_| open(lane.enter(true))).collect();
+        let Entry::Wait(mut urgent) = lane.enter(true) else { panic!("urgent beyond the extra") };
+        drop(extra);
+        assert!(urgent.try_recv().is_err() && bulk.try_recv().is_err());
+        drop(first);
+        let permit = urgent.try_recv().expect("urgent goes first");
+        assert!(bulk.try_recv().is_err());
+        drop(permit);
+        assert!(bulk.try_recv().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unanswering_endpoint_gets_few_requests_and_no_line() {
+        let lane = lane(64);
+        let _hanging: Vec<_> = (0..10).map(|_| open(lane.enter(false))).collect();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(lane.is_stalled());
+        assert!(matches!(lane.enter(false), Entry::Full));
+        assert_eq!(lane.room(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_gives_up_passes_its_permit_on() {
+        let lane = lane(1);
+        let first = open(lane.enter(false));
+        let Entry::Wait(gave_up) = lane.enter(false) else { panic!("no line") };
+        let Entry::Wait(mut next) = lane.enter(false) else { panic!("no line") };
+        drop(gave_up);
+        drop(first);
+        assert!(next.try_recv().is_ok());
+        assert!(lane.is_idle());
+    }
+}

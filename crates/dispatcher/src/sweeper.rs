@@ -1,0 +1,161 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{BrokerError, BrokerStatus, Queue};
+use model::Timestamp;
+use store::{Balance, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Dispatcher;
+use crate::releaser::publication;
+
+/// A delivery that should have been received this long ago is queued again. A repetition costs a
+/// message; a lost one costs this long.
+pub const OVERDUE_GRACE: Duration = Duration::from_secs(5);
+/// Pause between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// Deliveries queued again at a time.
+const SWEEP_MAX: u32 = 2_000;
+/// Pause between two balances, and two looks at what time makes necessary.
+const BALANCE_EVERY: Duration = Duration::from_secs(60);
+/// For how long one process sweeps before another may.
+const LOCK_TTL: Duration = Duration::from_secs(10);
+
+/// Queues again whatever the store says is due and nobody has, and proves that every accepted
+/// delivery is accounted for.
+#[derive(Debug)]
+pub struct Sweeper {
+    dispatcher: Arc<Dispatcher>,
+    /// Names this process as a holder of the lock.
+    holder: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl Sweeper {
+    pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
+        Self { dispatcher, holder: format!("{:032x}", ambient::random_id()) }
+    }
+
+    pub async fn run(self, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.sweep_for_ever()).await;
+    }
+
+    async fn sweep_for_ever(&self) {
+        let mut balance_at = Instant::now();
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            if !self.may_sweep().await {
+                continue;
+            }
+            if let Err(error) = self.sweep().await {
+                self.note(&error);
+                continue;
+            }
+            if balance_at <= Instant::now() {
+                balance_at = Instant::now() + BALANCE_EVERY;
+                if let Err(error) = self.balance().await {
+                    self.note(&error.into());
+                }
+            }
+        }
+    }
+
+    fn note(&self, error: &SweepError) {
+        match error {
+            SweepError::Store(error) => self.dispatcher.parts.store_watch.failed(error),
+            SweepError::Broker(error) => tracing::debug!(error = %error, "sweep put off"),
+        }
+    }
+
+    async fn may_sweep(&self) -> bool {
+        let parts = &self.dispatcher.parts;
+        self.dispatcher.lanes.prune(&parts.directory.snapshot());
+        !parts.store_watch.is_away()
+            && parts.broker.status() == BrokerStatus::Connected
+            && parts.shared_state.lock("sweeper", &self.holder, LOCK_TTL).await.unwrap_or(false)
+    }
+
+    async fn sweep(&self) -> Result<(), SweepError> {
+        let parts = &self.dispatcher.parts;
+        let due_before = self.received_until().await?.minus(OVERDUE_GRACE);
+        loop {
+            let now = ambient::now();
+            let overdue = parts.store.overdue(due_before, now, SWEEP_MAX).await?;
+            let count = overdue.len();
+            if count == 0 {
+                return Ok(());
+            }
+            tracing::warn!(deliveries = count, "overdue deliveries are queued again");
+            let publications =
+                overdue.into_iter().map(|work| publication(work, false)).collect();
+            parts.broker.publish(publications).await?;
+            parts.metrics.swept.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// What was queued before this has been received, or is lost.
+    async fn received_until(&self) -> Result<Timestamp, BrokerError> {
+        let broker = &self.dispatcher.parts.broker;
+        let bulk = broker.depth(Queue::Deliveries).await?;
+        let urgent = broker.depth(Queue::UrgentDeliveries).await?;
+        let now = ambient::now();
+        let bulk = self.dispatcher.bulk_watermark.passed(bulk.ready == 0, now);
+        let urgent = self.dispatcher.urgent_watermark.passed(urgent.ready == 0, now);
+        Ok(bulk.min(urgent))
+    }
+
+    async fn balance(&self) -> Result<(), StoreError> {
+        let parts = &self.dispatcher.parts;
+        parts.store.maintain(ambient::now()).await?;
+        let balance = parts.store.balance().await?;
+        for (status, count) in by_status(&balance) {
+            let gauge = parts.metrics.deliveries.with_label_values(&[status]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let difference = difference(&balance);
+        parts.metrics.balance_difference.set(difference);
+        if difference != 0 {
+            tracing::error!(difference, "accepted deliveries are not accounted for");
+        }
+        Ok(())
+    }
+}
+
+const fn by_status(balance: &Balance) -> [(&'static str, u64); 6] {
+    [
+        ("queued", balance.queued),
+        ("retrying", balance.retrying),
+        ("held", balance.held),
+        ("delivered", balance.delivered),
+        ("failed", balance.failed),
+        ("discarded", balance.discarded),
+    ]
+}
+
+/// Accepted less the sum of all statuses: invariant 1 says it is 0.
+fn difference(balance: &Balance) -> i64 {
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let known: u64 = by_status(balance).iter().map(|(_, count)| count).sum();
+    signed(balance.accepted) - signed(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_difference_tells_what_is_missing_and_what_is_too_many() {
+        let balance = Balance { accepted: 10, delivered: 6, held: 4, ..Balance::default() };
+        assert_eq!(difference(&balance), 0);
+        assert_eq!(difference(&Balance { delivered: 5, ..balance }), 1);
+        assert_eq!(difference(&Balance { failed: 2, ..balance }), -2);
+    }
+}

@@ -1,0 +1,98 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use model::{Role, TenantId};
+
+/// Delivers license events: signed, retried, recorded.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Settings in TOML; environment variables (FANFARE__SECTION__KEY) go before them.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Every role in one process; without settings, store and queue are files under ./data.
+    Serve {
+        /// For development: a demo tenant, a bundled receiver, and targets on this machine allowed.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Takes events in and serves the API; needs PostgreSQL, RabbitMQ and Redis.
+    Ingest,
+    /// Makes the deliveries; needs PostgreSQL, RabbitMQ and Redis.
+    Dispatcher,
+    /// Metrics of the whole installation; needs PostgreSQL, RabbitMQ and Redis.
+    Exporter,
+    /// Brings the database schema up to date.
+    Migrate,
+    /// Exchanges, queues and bindings on RabbitMQ.
+    Topology {
+        #[command(subcommand)]
+        action: TopologyAction,
+    },
+    /// API keys.
+    Key {
+        #[command(subcommand)]
+        action: KeyAction,
+    },
+    /// A receiver to try things with: verifies, deduplicates, prints.
+    Receive(Receive),
+    /// Says whether a captured request verifies, and why not. The body comes on standard input.
+    Verify(Verify),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum TopologyAction {
+    /// Declares what is missing.
+    Apply,
+    /// Compares with the running broker.
+    Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Prints a new key, once.
+    Create {
+        /// Whose key it is; the tenant is made if it does not exist. An operator key has none.
+        #[arg(long, required_if_eq_any = [
+            ("role", "publisher"), ("role", "viewer"), ("role", "editor"), ("role", "admin"),
+        ])]
+        tenant: Option<TenantId>,
+        /// publisher, viewer, editor, admin or operator.
+        #[arg(long)]
+        role: Role,
+        /// For people to tell keys apart.
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receive {
+    /// The wire format: see GET /v1/dialects.
+    #[arg(long)]
+    pub(crate) dialect: String,
+    /// The endpoint's secret, as shown when it was created.
+    #[arg(long)]
+    pub(crate) secret: String,
+    #[arg(long, default_value_t = 9000)]
+    pub(crate) port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The wire format: see GET /v1/dialects.
+    #[arg(long)]
+    pub(crate) dialect: String,
+    /// The endpoint's secret, as shown when it was created.
+    #[arg(long)]
+    pub(crate) secret: String,
+    /// A header of the request, `Name: value`; repeat for each.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+}

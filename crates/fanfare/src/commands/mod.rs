@@ -1,0 +1,11 @@
+//! The commands that do one thing and end.
+
+mod key;
+mod receive;
+mod schema;
+mod verify;
+
+pub(crate) use key::key;
+pub(crate) use receive::receive;
+pub(crate) use schema::{migrate, topology};
+pub(crate) use verify::verify;

@@ -1,0 +1,210 @@
+//! The roles: what each runs, and how it ends.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::Context;
+use api::ApiState;
+use axum::Router;
+use axum::serve::ListenerExt;
+use dispatcher::{Dispatcher, Parts, Releaser, Sweeper};
+use ingest::{Acceptor, IngestState, Intake};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::dev;
+use crate::health::{self, Needs};
+use crate::settings::Settings;
+use crate::wiring::Wired;
+
+/// Every role in one process.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let dev = settings.dev;
+    let wired = Wired::open(settings, "serve").await?;
+    let mut running = Running::start(&wired);
+    running.dispatch(&wired);
+    let router = running.take_in(&wired);
+    let needs = if wired.settings.is_embedded_broker() {
+        Needs::StoreAndBroker
+    } else {
+        Needs::StoreOrBroker
+    };
+    let listener = running.http(&wired, router, needs).await?;
+    if dev {
+        running.tasks.spawn(dev::demo(wired.clone(), listener, running.stop.clone()));
+    } else if wired.directory.snapshot().keys().next().is_none() {
+        tracing::warn!(
+            "there is no API key yet: stop this process and run `fanfare key create --role \
+             operator`, or set FANFARE__BOOTSTRAP__API_KEY"
+        );
+    }
+    running.until_stopped(wired).await
+}
+
+/// Events in, and the API.
+pub(crate) async fn ingest(settings: Settings) -> anyhow::Result<()> {
+    let wired = Wired::open(settings, "ingest").await?;
+    let mut running = Running::start(&wired);
+    let router = running.take_in(&wired);
+    running.http(&wired, router, Needs::StoreOrBroker).await?;
+    running.until_stopped(wired).await
+}
+
+/// Deliveries out.
+pub(crate) async fn dispatcher(settings: Settings) -> anyhow::Result<()> {
+    let wired = Wired::open(settings, "dispatcher").await?;
+    let mut running = Running::start(&wired);
+    running.dispatch(&wired);
+    running.http(&wired, Router::new(), Needs::Broker).await?;
+    running.until_stopped(wired).await
+}
+
+/// Metrics of the whole installation.
+pub(crate) async fn exporter(settings: Settings) -> anyhow::Result<()> {
+    let wired = Wired::open(settings, "exporter").await?;
+    let mut running = Running::start(&wired);
+    let exporter = exporter::Exporter::new(
+        Arc::clone(&wired.store),
+        Arc::clone(&wired.broker),
+        wired.metrics.registry(),
+    );
+    running.spawn(|stop| exporter.run(stop));
+    running.http(&wired, Router::new(), Needs::StoreAndBroker).await?;
+    running.until_stopped(wired).await
+}
+
+/// The tasks of a process, and the token that ends them.
+struct Running {
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    fn start(wired: &Wired) -> Self {
+        let mut running = Self { tasks: JoinSet::new(), stop: CancellationToken::new() };
+        let directory = Arc::clone(&wired.directory);
+        running.spawn(|stop| async move {
+            stop.run_until_cancelled(directory.follow()).await;
+        });
+        running
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) {
+        let task = task(self.stop.clone());
+        self.tasks.spawn(async move {
+            task.await;
+            Ok(())
+        });
+    }
+
+    fn take_in(&mut self, wired: &Wired) -> Router {
+        let acceptor = Arc::new(Acceptor::new(
+            Arc::clone(&wired.store),
+            Arc::clone(&wired.store_watch),
+            Arc::clone(&wired.broker),
+            Arc::clone(&wired.directory),
+            !wired.settings.is_embedded_broker(),
+            wired.metrics.clone(),
+        ));
+        let intake = Intake::new(Arc::clone(&acceptor));
+        self.spawn(|stop| intake.run(stop));
+        let api = api::router(ApiState {
+            directory: Arc::clone(&wired.directory),
+            store: Arc::clone(&wired.store),
+            broker: Arc::clone(&wired.broker),
+            shared_state: Arc::clone(&wired.shared_state),
+            sender: Arc::clone(&wired.sender),
+            egress_addresses: wired.settings.egress_addresses.clone(),
+            also_documented: ingest::openapi(),
+        });
+        let ingest =
+            ingest::router(IngestState { acceptor, directory: Arc::clone(&wired.directory) });
+        api.merge(ingest)
+    }
+
+    fn dispatch(&mut self, wired: &Wired) {
+        let dispatcher = Dispatcher::new(Parts {
+            store: Arc::clone(&wired.store),
+            store_watch: Arc::clone(&wired.store_watch),
+            broker: Arc::clone(&wired.broker),
+            shared_state: Arc::clone(&wired.shared_state),
+            directory: Arc::clone(&wired.directory),
+            sender: Arc::clone(&wired.sender),
+            metrics: wired.metrics.clone(),
+        });
+        let releaser = Releaser::new(Arc::clone(&dispatcher));
+        let sweeper = Sweeper::new(Arc::clone(&dispatcher));
+        let grace = wired.settings.grace;
+        self.spawn(|stop| dispatcher.run(stop, grace));
+        self.spawn(|stop| releaser.run(stop));
+        self.spawn(|stop| sweeper.run(stop));
+    }
+
+    /// Serves `router` beside health and metrics; answers the address it listens on.
+    async fn http(
+        &mut self,
+        wired: &Wired,
+        router: Router,
+        needs: Needs,
+    ) -> anyhow::Result<std::net::SocketAddr> {
+        let listen = wired.settings.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("listening on {listen} (http.listen)"))?;
+        let address = listener.local_addr()?;
+        let listener = listener.tap_io(|connection| {
+            let _connection_gone = connection.set_nodelay(true);
+        });
+        let router = web::rim(router.merge(health::router(wired.clone(), needs)));
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+            Ok(())
+        });
+        tracing::info!(%address, "listening");
+        Ok(address)
+    }
+
+    /// Waits for a signal, or for a task that fails; then drains within the grace time.
+    async fn until_stopped(mut self, wired: Wired) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        tokio::select! {
+            signal = stop_signal() => tracing::info!(signal = signal?, "stopping"),
+            Some(ended) = self.tasks.join_next() => {
+                result = ended.context("a task panicked").and_then(|ended| ended);
+                if result.is_ok() {
+                    result = Err(anyhow::anyhow!("a task ended early"));
+                }
+            }
+        }
+        self.stop.cancel();
+        let drained = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended.context("a task panicked").and_then(|ended| ended) {
+                    tracing::error!(error = format!("{error:#}"), "while stopping");
+                }
+            }
+        };
+        if tokio::time::timeout(wired.settings.grace, drained).await.is_err() {
+            tracing::warn!("stopped before everything was drained; what is left comes again");
+        }
+        wired.broker.close().await;
+        tracing::info!("stopped");
+        result
+    }
+}
+
+async fn stop_signal() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}

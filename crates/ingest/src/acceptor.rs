@@ -1,0 +1,337 @@
+use std::sync::Arc;
+
+use broker::{Broker, Destination, Publication};
+use bytes::Bytes;
+use group_commit::{Group, Limits};
+use model::{Event, EventId, Submission, SubmissionError, TenantId, Work};
+use store::{Acceptance, Accepted, Directory, Store, StoreError, StoreWatch};
+use telemetry::Metrics;
+use tokio::sync::Semaphore;
+
+use crate::prepare::prepare;
+
+/// Events in one transaction at most.
+const COMMIT_EVENTS_MAX: usize = 500;
+/// Events that wait for a transaction at most.
+const WAITING_EVENTS_MAX: usize = 4_096;
+/// Committed groups whose deliveries are on their way to the broker at most; what comes beyond
+/// is left to the sweeper.
+const PUBLISHING_GROUPS_MAX: usize = 256;
+
+/// An accepted event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub id: EventId,
+    /// `None` for an event of no license, and for one that is still on its way to the store.
+    pub sequence: Option<u64>,
+    pub duplicate: bool,
+}
+
+/// Why an event was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error(transparent)]
+    Submission(#[from] SubmissionError),
+    #[error("the id {0} belongs to another event")]
+    Conflict(EventId),
+    /// More events wait for the store than may; nothing was written.
+    #[error("too many events are waiting to be stored")]
+    Overloaded,
+    /// Nothing durable can be reached. `reason` is fit for a user.
+    #[error("{reason}")]
+    Unavailable { reason: String },
+}
+
+/// What a commit answers for one event: sources of errors are shared by the group.
+type Committed = Result<Accepted, Arc<StoreError>>;
+
+/// The one way in.
+#[derive(Debug)]
+pub struct Acceptor {
+    directory: Arc<Directory>,
+    broker: Arc<dyn Broker>,
+    commits: Group<Acceptance, Committed>,
+    store: Arc<StoreWatch>,
+    /// Whether events may go through the broker while the store is away. Not so where both live
+    /// on one disk.
+    broker_stands_in: bool,
+    metrics: Metrics,
+}
+
+impl Acceptor {
+    pub fn new(
+        store: Arc<dyn Store>,
+        watch: Arc<StoreWatch>,
+        broker: Arc<dyn Broker>,
+        directory: Arc<Directory>,
+        broker_stands_in: bool,
+        metrics: Metrics,
+    ) -> Self {
+        let committer = Arc::new(Committer {
+            store,
+            broker: Arc::clone(&broker),
+            watch: Arc::clone(&watch),
+            publishing: Arc::new(Semaphore::new(PUBLISHING_GROUPS_MAX)),
+            metrics: metrics.clone(),
+        });
+        let limits = Limits {
+            group_max: COMMIT_EVENTS_MAX,
+            waiting_max: WAITING_EVENTS_MAX,
+            ..Limits::default()
+        };
+        let commits = Group::spawn(limits, metrics.group_sizes("accept"), move |batch| {
+            Arc::clone(&committer).commit(batch)
+        });
+        Self { directory, broker, commits, store: watch, broker_stands_in, metrics }
+    }
+
+    /// Accepts one event that came over HTTP.
+    pub async fn accept(
+        &self,
+        tenant: &TenantId,
+        submission: Submission,
+    ) -> Result<Answer, AcceptError> {
+        if self.commits.is_full() {
+            return Err(AcceptError::Overloaded);
+        }
+        let mut answers = self.accept_all(tenant, vec![Ok(submission)]).await;
+        answers.pop().expect("one submission has one answer")
+    }
+
+    /// Accepts events in order; each has its own answer. Those that could not be read pass their
+    /// error through.
+    pub async fn accept_all(
+        &self,
+        tenant: &TenantId,
+        submissions: Vec<Result<Submission, SubmissionError>>,
+    ) -> Vec<Result<Answer, AcceptError>> {
+        let started = tokio::time::Instant::now();
+        let now = ambient::now();
+        let snapshot = self.directory.snapshot();
+        let mut pending = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let acceptance =
+                submission.and_then(|submission| prepare(submission, tenant, &snapshot, now));
+            pending.push(match acceptance {
+                Ok(acceptance) => {
+                    let event = Arc::clone(&acceptance.event);
+                    Ok((event, self.commits.enqueue(acceptance).await))
+                }
+                Err(error) => Err(error),
+            });
+        }
+        let mut answers = Vec::with_capacity(pending.len());
+        for acceptance in pending {
+            let answer = match acceptance {
+                Ok((event, Ok(commit))) => match commit.await {
+                    Ok(committed) => self.answer(event, committed).await,
+                    Err(_) => Err(shutting_down()),
+                },
+                Ok((_, Err(_))) => Err(shutting_down()),
+                Err(error) => Err(error.into()),
+            };
+            self.count(&answer, "http");
+            answers.push(answer);
+        }
+        self.metrics.accept_seconds.observe(started.elapsed().as_secs_f64());
+        answers
+    }
+
+    /// Commits events that the broker holds already: it need not stand in for the store.
+    pub(crate) async fn commit_all(
+        &self,
+        acceptances: Vec<Acceptance>,
+    ) -> Vec<Result<Answer, AcceptError>> {
+        let mut pending = Vec::with_capacity(acceptances.len());
+        for acceptance in acceptances {
+            let id = acceptance.event.id.clone();
+            pending.push((id, self.commits.enqueue(acceptance).await));
+        }
+        let mut answers = Vec::with_capacity(pending.len());
+        for (id, commit) in pending {
+            let committed = match commit {
+                Ok(commit) => commit.await.ok(),
+                Err(_) => None,
+            };
+            answers.push(match committed {
+                Some(Ok(accepted)) => answer_of(id, accepted),
+                Some(Err(error)) => Err(AcceptError::Unavailable { reason: error.to_string() }),
+                None => Err(shutting_down()),
+            });
+        }
+        answers
+    }
+
+    async fn answer(&self, event: Arc<Event>, committed: Committed) -> Result<Answer, AcceptError> {
+        match committed {
+            Ok(accepted) => answer_of(event.id.clone(), accepted),
+            Err(error) if self.broker_stands_in => self.send_through_broker(&event, &error).await,
+            Err(error) => Err(AcceptError::Unavailable { reason: error.to_string() }),
+        }
+    }
+
+    async fn send_through_broker(
+        &self,
+        event: &Event,
+        store_error: &StoreError,
+    ) -> Result<Answer, AcceptError> {
+        let publication = Publication {
+            to: Destination::Events {
+                tenant: event.tenant.clone(),
+                event_type: event.event_type.clone(),
+                id: event.id.clone(),
+            },
+            body: Bytes::from(canonical_json(event)),
+        };
+        match self.broker.publish(vec![publication]).await {
+            Ok(()) => Ok(Answer { id: event.id.clone(), sequence: None, duplicate: false }),
+            Err(broker_error) => {
+                self.metrics.dependency_failed("broker");
+                let reason = format!("{store_error}, and {broker_error}");
+                Err(AcceptError::Unavailable { reason })
+            }
+        }
+    }
+
+    pub(crate) fn count(&self, answer: &Result<Answer, AcceptError>, source: &str) {
+        let result = match answer {
+            Ok(Answer { duplicate: true, .. }) => "duplicate",
+            Ok(_) => "new",
+            Err(AcceptError::Conflict(_)) => "conflict",
+            Err(AcceptError::Submission(_)) => "rejected",
+            Err(AcceptError::Overloaded | AcceptError::Unavailable { .. }) => "unavailable",
+        };
+        self.metrics.events.with_label_values(&[source, result]).inc();
+    }
+
+    pub(crate) fn count_rejected(&self, events: usize) {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        self.metrics.events.with_label_values(&["amqp", "rejected"]).inc_by(events);
+    }
+
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
+        &self.broker
+    }
+
+    pub(crate) fn store_is_away(&self) -> bool {
+        self.store.is_away()
+    }
+}
+
+fn answer_of(id: EventId, accepted: Accepted) -> Result<Answer, AcceptError> {
+    match accepted {
+        Accepted::New { sequence } => Ok(Answer { id, sequence, duplicate: false }),
+        Accepted::Duplicate { sequence } => Ok(Answer { id, sequence, duplicate: true }),
+        Accepted::Conflict => Err(AcceptError::Conflict(id)),
+    }
+}
+
+fn shutting_down() -> AcceptError {
+    AcceptError::Unavailable { reason: "this process is shutting down".to_owned() }
+}
+
+/// The event as its producer would have published it.
+fn canonical_json(event: &Event) -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    struct Canonical<'a> {
+        id: &'a str,
+        r#type: &'a str,
+        occurred_at: model::Timestamp,
+        environment: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        product: Option<&'a str>,
+        data: &'a serde_json::value::RawValue,
+    }
+    serde_json::to_vec(&Canonical {
+        id: &event.id,
+        r#type: event.event_type.as_str(),
+        occurred_at: event.occurred_at,
+        environment: event.environment.as_str(),
+        product: event.product.as_deref(),
+        data: &event.data,
+    })
+    .expect("an event has only string keys")
+}
+
+/// Commits a group and sends its deliveries on their way.
+struct Committer {
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    watch: Arc<StoreWatch>,
+    publishing: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Committer {
+    async fn commit(self: Arc<Self>, batch: Vec<Acceptance>) -> Vec<Committed> {
+        let error = if self.watch.is_away() {
+            StoreError::Unavailable { reason: "it does not answer", source: "known away".into() }
+        } else {
+            match self.store.accept(&batch).await {
+                Ok(accepted) => {
+                    self.publish(batch, &accepted);
+                    return accepted.into_iter().map(Ok).collect();
+                }
+                Err(error) => {
+                    self.metrics.dependency_failed("store");
+                    self.watch.failed(&error);
+                    error
+                }
+            }
+        };
+        let error = Arc::new(error);
+        batch.iter().map(|_| Err(Arc::clone(&error))).collect()
+    }
+
+    /// Hands the new deliveries to the broker, behind the answer. One that the broker does not
+    /// take is in the store, and the sweeper finds it there.
+    fn publish(self: &Arc<Self>, batch: Vec<Acceptance>, accepted: &[Accepted]) {
+        let publications: Vec<_> = batch
+            .into_iter()
+            .zip(accepted)
+            .filter_map(|(acceptance, accepted)| match accepted {
+                Accepted::New { sequence } => Some(first_attempts(acceptance, *sequence)),
+                Accepted::Duplicate { .. } | Accepted::Conflict => None,
+            })
+            .flatten()
+            .collect();
+        if publications.is_empty() {
+            return;
+        }
+        let count = u64::try_from(publications.len()).unwrap_or(u64::MAX);
+        let Ok(permit) = Arc::clone(&self.publishing).try_acquire_owned() else {
+            self.metrics.publish_failed.inc_by(count);
+            return;
+        };
+        let committer = Arc::clone(self);
+        tokio::spawn(async move {
+            match committer.broker.publish(publications).await {
+                Ok(()) => committer.metrics.published.inc_by(count),
+                Err(_) => {
+                    committer.metrics.publish_failed.inc_by(count);
+                    committer.metrics.dependency_failed("broker");
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn first_attempts(
+    acceptance: Acceptance,
+    sequence: Option<u64>,
+) -> impl Iterator<Item = Publication> {
+    let event = Arc::new(Event { sequence, ..Arc::unwrap_or_clone(acceptance.event) });
+    let queued = acceptance.deliveries.into_iter().filter(|delivery| delivery.held.is_none());
+    queued.map(move |delivery| {
+        let work = Work::first(delivery.id, delivery.endpoint, Arc::clone(&event));
+        Publication {
+            to: Destination::Delivery { urgent: work.is_urgent(), due_at: None },
+            body: Bytes::from(work.to_json()),
+        }
+    })
+}

@@ -1,0 +1,261 @@
+//! `POST /v1/events` and `POST /v1/events/batch`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use model::{
+    BinaryAttributes, CLOUD_EVENT_BATCH_TYPE, CLOUD_EVENT_TYPE, EVENT_BYTES_MAX, EventId, Role,
+    Submission, SubmissionError, TenantId,
+};
+use serde::Serialize;
+use store::Directory;
+use utoipa::{OpenApi, ToSchema};
+use web::{ApiError, Json, Principal, Problems};
+
+use crate::acceptor::{AcceptError, Acceptor, Answer};
+use crate::batch::{BATCH_BYTES_MAX, BatchError, BatchForm, read_batch};
+
+/// What a client is told to wait when nothing durable can be reached.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// What a client is told to wait when too many events wait to be stored.
+const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct IngestState {
+    pub acceptor: Arc<Acceptor>,
+    pub directory: Arc<Directory>,
+}
+
+impl FromRef<IngestState> for Arc<Directory> {
+    fn from_ref(state: &IngestState) -> Self {
+        Self::clone(&state.directory)
+    }
+}
+
+/// The routes of this crate; finish them with [`web::rim`].
+pub fn router(state: IngestState) -> Router {
+    Router::new()
+        .route("/v1/events", post(publish))
+        .route("/v1/events/batch", post(publish_batch))
+        .with_state(state)
+}
+
+/// The description of these routes.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(publish, publish_batch))]
+    struct Routes;
+    Routes::openapi()
+}
+
+/// An event that was accepted: it is durable.
+#[derive(Debug, Serialize, ToSchema)]
+struct AcceptedEvent {
+    #[schema(value_type = String, example = "evt_01JRX5K9Q8ZV3T7Y2M4N6P8R0S")]
+    id: EventId,
+    /// Position among the events of the license; absent for an event of no license, and while
+    /// the store is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    /// The same event was accepted before; it is delivered to nobody a second time.
+    duplicate: bool,
+}
+
+impl From<Answer> for AcceptedEvent {
+    fn from(answer: Answer) -> Self {
+        Self { id: answer.id, sequence: answer.sequence, duplicate: answer.duplicate }
+    }
+}
+
+/// Each event's result, in the order of the batch.
+#[derive(Debug, Serialize, ToSchema)]
+struct BatchResults {
+    results: Vec<BatchResult>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct BatchResult {
+    index: usize,
+    /// Absent where the event is refused before it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    id: Option<EventId>,
+    /// 202 for an accepted event, else what `POST /v1/events` would have answered.
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+    /// What is wrong with the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// Publish an event
+///
+/// A canonical event (`application/json`), or a CloudEvent 1.0: structured
+/// (`application/cloudevents+json`), binary (headers `ce-*`) or a batch
+/// (`application/cloudevents-batch+json`, answered like `/v1/events/batch`). At most 256 KiB.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events",
+    request_body = serde_json::Value,
+    responses((status = 202, body = AcceptedEvent), Problems)
+)]
+async fn publish(
+    State(state): State<IngestState>,
+    principal: Principal,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    principal.require(Role::Publisher)?;
+    let tenant = principal.tenant()?;
+    let content_type = content_type(&headers);
+    if content_type.starts_with(CLOUD_EVENT_BATCH_TYPE) {
+        let body = read_body(body, BATCH_BYTES_MAX).await?;
+        return batch(&state, tenant, &body, BatchForm::CloudEvents).await;
+    }
+    let body = read_body(body, EVENT_BYTES_MAX).await?;
+    let snapshot = state.directory.snapshot();
+    let known = |name: &str| snapshot.knows_event_type(tenant, name);
+    let submission = if content_type.starts_with(CLOUD_EVENT_TYPE) {
+        Submission::from_cloud_event(&body, known)
+    } else if headers.contains_key("ce-specversion") {
+        Submission::from_binary_cloud_event(&binary_attributes(&headers), &body, known)
+    } else {
+        Submission::parse(&body)
+    };
+    let submission = submission.map_err(AcceptError::Submission)?;
+    let answer = state.acceptor.accept(tenant, submission).await?;
+    Ok((StatusCode::ACCEPTED, Json(AcceptedEvent::from(answer))).into_response())
+}
+
+/// Publish up to 1,000 events
+///
+/// A JSON array, one event a line (NDJSON), or a CloudEvents batch; at most 16 MiB. Good events are
+/// accepted whatever the others are; the results name the bad ones.
+#[utoipa::path(
+    post, path = "/v1/events/batch", tag = "events",
+    request_body = Vec<serde_json::Value>,
+    responses((status = 200, body = BatchResults), Problems)
+)]
+async fn publish_batch(
+    State(state): State<IngestState>,
+    principal: Principal,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    principal.require(Role::Publisher)?;
+    let form = if content_type(&headers).starts_with("application/cloudevents") {
+        BatchForm::CloudEvents
+    } else {
+        BatchForm::Canonical
+    };
+    let body = read_body(body, BATCH_BYTES_MAX).await?;
+    batch(&state, principal.tenant()?, &body, form).await
+}
+
+async fn batch(
+    state: &IngestState,
+    tenant: &TenantId,
+    body: &Bytes,
+    form: BatchForm,
+) -> Result<Response, ApiError> {
+    let snapshot = state.directory.snapshot();
+    let known = |name: &str| snapshot.knows_event_type(tenant, name);
+    let submissions = read_batch(body, form, known)?;
+    let answers = state.acceptor.accept_all(tenant, submissions).await;
+    let nothing_durable =
+        |answer: &Result<_, _>| matches!(answer, Err(AcceptError::Unavailable { .. }));
+    if let Some(unavailable) = answers.iter().position(nothing_durable) {
+        // Repeating the batch repeats no event that has an id.
+        let error = answers.into_iter().nth(unavailable).and_then(Result::err);
+        return Err(error.expect("the position of an error").into());
+    }
+    let results = answers.into_iter().enumerate().map(batch_result).collect();
+    Ok(Json(BatchResults { results }).into_response())
+}
+
+fn batch_result((index, answer): (usize, Result<Answer, AcceptError>)) -> BatchResult {
+    match answer {
+        Ok(answer) => BatchResult {
+            index,
+            id: Some(answer.id),
+            status: StatusCode::ACCEPTED.as_u16(),
+            sequence: answer.sequence,
+            duplicate: Some(answer.duplicate),
+            detail: None,
+        },
+        Err(error) => {
+            let id = match &error {
+                AcceptError::Conflict(id) => Some(id.clone()),
+                _ => None,
+            };
+            let detail = Some(error.to_string());
+            let status = ApiError::from(error).status().as_u16();
+            BatchResult { index, id, status, sequence: None, duplicate: None, detail }
+        }
+    }
+}
+
+async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    to_bytes(body, bytes_max).await.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
+            let detail = format!("the body is larger than {} KiB", bytes_max / 1024);
+            ApiError::too_large(detail)
+        } else {
+            ApiError::bad_request("the body did not arrive completely")
+        }
+    })
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn binary_attributes(headers: &HeaderMap) -> BinaryAttributes<'_> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    BinaryAttributes {
+        specversion: text("ce-specversion"),
+        id: text("ce-id"),
+        event_type: text("ce-type"),
+        time: text("ce-time"),
+        environment: text("ce-environment"),
+        product: text("ce-product"),
+    }
+}
+
+impl From<AcceptError> for ApiError {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Submission(SubmissionError::TooLarge) => {
+                Self::too_large("an event is at most 256 KiB")
+            }
+            AcceptError::Submission(SubmissionError::Malformed(error)) => Self::malformed(error),
+            AcceptError::Submission(SubmissionError::Invalid(errors)) => Self::invalid(errors),
+            AcceptError::Conflict(_) => Self::conflict(error.to_string()),
+            AcceptError::Overloaded => Self::too_many_requests(OVERLOADED_RETRY_AFTER),
+            AcceptError::Unavailable { reason } => {
+                Self::unavailable(reason, UNAVAILABLE_RETRY_AFTER)
+            }
+        }
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::TooMany(_) => Self::too_large(error.to_string()),
+            BatchError::Malformed(error) => Self::malformed(error),
+        }
+    }
+}

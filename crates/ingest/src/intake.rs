@@ -1,0 +1,174 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Ack, Consumer, Destination, Headers, Incoming, Publication, Queue};
+use futures::FutureExt;
+use model::{CLOUD_EVENT_TYPE, EventId, Submission, SubmissionError, TenantId};
+use store::{Acceptance, Snapshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::acceptor::{AcceptError, Acceptor};
+use crate::prepare::prepare;
+
+/// Events taken from the broker and not yet committed at most.
+const PREFETCH: u16 = 500;
+/// How long to wait before a dependency is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// Reads what was published to `license.events`. What cannot be understood goes to the queue of
+/// rejected events with its reason; while the store is away, messages wait where they are.
+#[derive(Debug)]
+pub struct Intake {
+    acceptor: Arc<Acceptor>,
+}
+
+impl Intake {
+    pub fn new(acceptor: Arc<Acceptor>) -> Self {
+        Self { acceptor }
+    }
+
+    /// Runs until `shutdown`; what is not committed by then comes again.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut consumer = self.acceptor.broker().consume(Queue::Intake, PREFETCH);
+        shutdown
+            .run_until_cancelled(async {
+                while let Some(batch) = next_batch(&mut consumer).await {
+                    self.take_in(batch).await;
+                }
+            })
+            .await;
+    }
+
+    async fn take_in(&self, batch: Vec<Incoming>) {
+        let directory = self.acceptor.directory().snapshot();
+        let now = ambient::now();
+        let mut acceptances = Vec::new();
+        let mut accepted = Vec::new();
+        let mut rejected = Vec::new();
+        for message in batch {
+            let acceptance = read(&message, &directory).and_then(|(tenant, submission)| {
+                prepare(submission, &tenant, &directory, now).map_err(Rejection::Submission)
+            });
+            match acceptance {
+                Ok(acceptance) => {
+                    acceptances.push(acceptance);
+                    accepted.push(message);
+                }
+                Err(reason) => rejected.push((message, reason.to_string())),
+            }
+        }
+        for (message, answer) in accepted.into_iter().zip(self.commit(acceptances).await) {
+            match answer {
+                Ok(()) => message.ack.ack(),
+                Err(reason) => rejected.push((message, reason)),
+            }
+        }
+        self.reject(rejected).await;
+    }
+
+    /// Commits, however long the store is away. A repetition is as good as the first time.
+    async fn commit(&self, acceptances: Vec<Acceptance>) -> Vec<Result<(), String>> {
+        loop {
+            let answers = self.acceptor.commit_all(acceptances.clone()).await;
+            if !answers.iter().any(is_unavailable) {
+                for answer in &answers {
+                    self.acceptor.count(answer, "amqp");
+                }
+                return answers
+                    .into_iter()
+                    .map(|answer| answer.map(drop).map_err(|error| error.to_string()))
+                    .collect();
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+            while self.acceptor.store_is_away() {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+
+    async fn reject(&self, rejected: Vec<(Incoming, String)>) {
+        if rejected.is_empty() {
+            return;
+        }
+        let at = ambient::now();
+        let (publications, acks): (Vec<_>, Vec<Ack>) = rejected
+            .into_iter()
+            .map(|(message, reason)| {
+                let to = Destination::Rejected { reason, at, headers: message.headers };
+                (Publication { to, body: message.body }, message.ack)
+            })
+            .unzip();
+        self.acceptor.count_rejected(publications.len());
+        while let Err(error) = self.acceptor.broker().publish(publications.clone()).await {
+            tracing::warn!(error = %error, "rejected events wait for the broker");
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        acks.into_iter().for_each(Ack::ack);
+    }
+}
+
+fn is_unavailable(answer: &Result<crate::Answer, AcceptError>) -> bool {
+    matches!(answer, Err(AcceptError::Unavailable { .. }))
+}
+
+/// What has arrived: at least one message, more only if they are there already.
+async fn next_batch(consumer: &mut Consumer) -> Option<Vec<Incoming>> {
+    let mut batch = vec![consumer.next().await?];
+    while batch.len() < usize::from(PREFETCH) {
+        let Some(Some(message)) = consumer.next().now_or_never() else {
+            break;
+        };
+        batch.push(message);
+    }
+    Some(batch)
+}
+
+/// Why a published message is no event.
+#[derive(Debug, thiserror::Error)]
+enum Rejection {
+    #[error("no tenant: send the header {} or publish as a user named like the tenant", broker::TENANT_HEADER)]
+    NoTenant,
+    #[error("there is no tenant {0}")]
+    UnknownTenant(String),
+    #[error("message-id: {0}")]
+    MessageId(model::IdError),
+    #[error("{0}")]
+    Submission(SubmissionError),
+}
+
+fn read(message: &Incoming, directory: &Snapshot) -> Result<(TenantId, Submission), Rejection> {
+    let tenant = tenant(&message.headers, directory)?;
+    let known = |name: &str| directory.knows_event_type(&tenant, name);
+    let content_type = message.headers.content_type.as_deref().unwrap_or_default();
+    let mut submission = if content_type.starts_with(CLOUD_EVENT_TYPE) {
+        Submission::from_cloud_event(&message.body, known)
+    } else {
+        Submission::parse(&message.body)
+    }
+    .map_err(Rejection::Submission)?;
+    if let (None, Some(id)) = (&submission.id, &message.headers.message_id) {
+        submission.id = Some(EventId::new(id).map_err(Rejection::MessageId)?);
+    }
+    Ok((tenant, submission))
+}
+
+fn tenant(headers: &Headers, directory: &Snapshot) -> Result<TenantId, Rejection> {
+    let named = headers.tenant.as_ref().or(headers.user_id.as_ref()).ok_or(Rejection::NoTenant)?;
+    TenantId::new(named)
+        .ok()
+        .filter(|tenant| directory.tenant(tenant).is_some())
+        .ok_or_else(|| Rejection::UnknownTenant(named.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_say_what_to_do() {
+        assert_eq!(
+            Rejection::NoTenant.to_string(),
+            "no tenant: send the header fanfare-tenant or publish as a user named like the tenant"
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The receiver, asked as a sender and as a browser would.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use dialect::{Delivered, Dialect, Rendered};
+use http_body_util::BodyExt as _;
+use model::{
+    DeliveryId, Endpoint, EndpointId, EndpointSecret, EndpointState, Submission, TenantId,
+};
+use receiver::{BODY_BYTES_MAX, FAILURES_MAX, Receiver, ReceiverConfig};
+use secrecy::{ExposeSecret as _, SecretString};
+use tower::ServiceExt as _;
+
+fn secret() -> SecretString {
+    Dialect::generate_secret([7; 32])
+}
+
+fn receiver(dialect: Dialect) -> Receiver {
+    Receiver::new(ReceiverConfig {
+        dialect,
+        secret: Some(secret()),
+    })
+}
+
+fn delivery(dialect: Dialect, id: &str) -> Rendered {
+    let now = ambient::now();
+    let tenant = TenantId::new("demo").unwrap();
+    let body = format!(
+        r#"{{"id":"{id}","type":"license.created","data":{{"b":"<script>","a":{{"n":1.0}}}}}}"#
+    );
+    let event = Submission::parse(body.as_bytes())
+        .unwrap()
+        .into_event(tenant.clone(), now, 1);
+    let value = EndpointSecret {
+        value: secret(),
+        created_at: now,
+        signs_until: None,
+    };
+    let endpoint = Endpoint {
+        id: EndpointId::new(now, 1),
+        tenant,
+        url: "https://receiver.example/".parse().unwrap(),
+        dialect: dialect.name().to_owned(),
+        event_types: vec!["*".to_owned()],
+        name: None,
+        description: None,
+        environment: None,
+        product: None,
+        retry: None,
+        timeout_s: None,
+        rate_limit: None,
+        max_in_flight: None,
+        circuit: None,
+        on_exhausted: None,
+        headers: std::collections::BTreeMap::new(),
+        dialect_options: serde_json::Map::new(),
+        state: EndpointState::Active,
+        created_at: now,
+        updated_at: now,
+        revision: 1,
+        secrets: vec![value],
+    };
+    let delivery = DeliveryId::new(now, 2);
+    dialect
+        .render(&Delivered {
+            event: &event,
+            endpoint: &endpoint,
+            delivery,
+            now,
+        })
+        .unwrap()
+}
+
+async fn post(router: &Router, path: &str, rendered: Rendered) -> (StatusCode, String) {
+    let mut request = Request::post(path);
+    for (name, value) in rendered.headers {
+        request = request.header(name, value);
+    }
+    answer(router, request.body(Body::from(rendered.body)).unwrap()).await
+}
+
+async fn get(router: &Router, path: &str) -> String {
+    let (status, body) = answer(router, Request::get(path).body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::OK, "{path}");
+    body
+}
+
+async fn answer(router: &Router, request: Request<Body>) -> (StatusCode, String) {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn unsigned() -> Rendered {
+    Rendered {
+        headers: Vec::new(),
+        body: "{}".into(),
+    }
+}
+
+#[tokio::test]
+async fn deliveries_of_every_dialect_verify_on_any_path_and_are_announced() {
+    for dialect in Dialect::ALL {
+        let receiver = receiver(*dialect);
+        let mut arrivals = receiver.subscribe();
+        let router = receiver.router();
+        for (path, duplicate) in [("/", false), ("/hooks/a?b=c", true)] {
+            let (status, _) = post(&router, path, delivery(*dialect, "evt_1")).await;
+            assert_eq!(status, StatusCode::NO_CONTENT);
+            let arrival = arrivals.recv().await.unwrap();
+            assert!(arrival.verified);
+            assert_eq!(arrival.duplicate, duplicate);
+            assert_eq!(arrival.id.as_deref(), Some("evt_1"));
+            assert_eq!(arrival.event_type.as_deref(), Some("license.created"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_verify_is_answered_401_with_the_reason() {
+    let router = receiver(Dialect::Standard).router();
+    let (status, reason) = post(&router, "/", unsigned()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(reason, "the header webhook-id is missing\n");
+    let mut tampered = delivery(Dialect::Standard, "evt_1");
+    tampered.body = "{}".into();
+    let (status, reason) = post(&router, "/", tampered).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(reason.starts_with("signature mismatch"), "{reason}");
+}
+
+#[tokio::test]
+async fn without_a_secret_it_asks_for_a_retry_until_it_has_one() {
+    let receiver = Receiver::new(ReceiverConfig {
+        dialect: Dialect::Standard,
+        secret: None,
+    });
+    let router = receiver.router();
+    let (status, _) = post(&router, "/", delivery(Dialect::Standard, "evt_1")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    receiver.set_secret(secret());
+    let (status, _) = post(&router, "/", delivery(Dialect::Standard, "evt_1")).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert!(
+        !get(&router, "/_received")
+            .await
+            .contains(r#""duplicate":true"#)
+    );
+}
+
+#[tokio::test]
+async fn it_fails_as_often_as_it_was_asked_to() {
+    let router = receiver(Dialect::KeyPort).router();
+    let (status, _) = post(&router, "/_fail?status=500&times=2", unsigned()).await;
+    assert_eq!(status, StatusCode::OK);
+    for expected in [500, 500, 204, 204] {
+        let (status, _) = post(&router, "/", delivery(Dialect::KeyPort, "evt_1")).await;
+        assert_eq!(status.as_u16(), expected);
+    }
+    post(&router, "/_fail", unsigned()).await;
+    post(&router, "/_fail?times=0", unsigned()).await;
+    let (status, _) = post(&router, "/", delivery(Dialect::KeyPort, "evt_2")).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let beyond = format!("/_fail?times={}", FAILURES_MAX + 1);
+    for bad in [
+        "/_fail?status=204",
+        "/_fail?status=600",
+        "/_fail?time=1",
+        &beyond,
+    ] {
+        assert_eq!(
+            post(&router, bad, unsigned()).await.0,
+            StatusCode::BAD_REQUEST,
+            "{bad}"
+        );
+    }
+    let bound = format!("/_fail?times={FAILURES_MAX}");
+    assert_eq!(post(&router, &bound, unsigned()).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_page_and_the_list_show_what_arrived_but_no_secret() {
+    let receiver = receiver(Dialect::Standard);
+    let router = receiver.router();
+    assert!(get(&router, "/").await.contains("Nothing has arrived yet"));
+    post(&router, "/", delivery(Dialect::Standard, "evt_1")).await;
+    post(&router, "/", unsigned()).await;
+    let page = get(&router, "/").await;
+    assert!(page.contains("✓") && page.contains("✗") && page.contains("evt_1"));
+    assert!(page.contains("&lt;script&gt;") && !page.contains("\"<script>\""));
+    let list = get(&router, "/_received").await;
+    assert!(
+        list.starts_with(r#"{"received":2,"items":[{"number":2"#),
+        "{list}"
+    );
+    assert!(
+        list.contains(r#""data":{"b":"<script>","a":{"n":1.0}}"#),
+        "{list}"
+    );
+    assert!(get(&router, "/_page.js").await.contains("fetch("));
+    let told = format!("{page}{list}{receiver:?}");
+    assert!(!told.contains(secret().expose_secret()));
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_only_posts_are_deliveries() {
+    let router = receiver(Dialect::Standard).router();
+    for (bytes, expected) in [
+        (BODY_BYTES_MAX, StatusCode::UNAUTHORIZED),
+        (BODY_BYTES_MAX + 1, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let rendered = Rendered {
+            headers: Vec::new(),
+            body: vec![b'x'; bytes].into(),
+        };
+        assert_eq!(post(&router, "/any", rendered).await.0, expected);
+    }
+    let request = Request::get("/any").body(Body::empty()).unwrap();
+    assert_eq!(
+        answer(&router, request).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+}

@@ -1,0 +1,19 @@
+//! The real binary, seen from outside: what goes in over HTTP and AMQP comes out as signed requests,
+//! on good days and on bad ones. Modules by topic; one executable, because linking is slow.
+
+mod bad_input;
+mod circuits;
+mod disk;
+mod following;
+mod holding;
+mod isolation;
+mod kills;
+mod outages;
+mod publishing;
+mod receivers;
+mod rejected;
+mod retries;
+mod secrets;
+mod shutdown;
+mod starting;
+mod tenants;
