@@ -14,13 +14,17 @@ trap 'exit 130' INT TERM
 $services up "$dir"
 . "$dir/env"
 
-# The end-to-end tests run the binary, which `cargo test` alone would not build.
+# The end-to-end tests run the binary, which `cargo test` alone would not build. Everything is built
+# as one workspace: with `-p`, cargo would choose other features and build the dependencies again.
 $cargo build --workspace
+status=0
 if [ "${FANFARE_CHAOS:-}" = full ]; then
-    $cargo test -p e2e -- kills:: outages:: shutdown:: --test-threads 1
-    $cargo test -p broker --test delays -- --nocapture
+    bad_days=(kills:: outages:: shutdown::)
+    $cargo test --workspace --test end_to_end -- --test-threads 1 "${bad_days[@]}" || status=$?
+    $cargo test --workspace --test delays -- --nocapture || status=$?
 else
-    $cargo test --workspace --exclude e2e --no-fail-fast
+    $cargo test --workspace --exclude e2e --no-fail-fast || status=$?
     # Most of these wait for something, so more of them run at once than there are cores.
-    $cargo test -p e2e --no-fail-fast -- --test-threads 4
+    $cargo test --workspace --test end_to_end -- --test-threads 4 || status=$?
 fi
+exit "$status"

@@ -17,14 +17,31 @@ mod tests {
         ("core", &["delivery", "dialect"]),
         ("ports", &["broker", "shared_state", "store"]),
         ("rim", &["sender", "web"]),
-        ("services", &["api", "dashboard", "dispatcher", "exporter", "ingest", "receiver"]),
+        (
+            "services",
+            &[
+                "api",
+                "dashboard",
+                "dispatcher",
+                "exporter",
+                "ingest",
+                "receiver",
+            ],
+        ),
         ("binary", &["fanfare"]),
         ("tests", &["arrows", "bench", "e2e", "testkit"]),
     ];
 
     /// Pure: no clock, no randomness, no IO, nothing that waits.
     const PURE: &[&str] = &["model", "delivery", "dialect"];
-    const IMPURE: &[&str] = &["ambient", "group_commit", "rand", "reqwest", "telemetry", "tokio"];
+    const IMPURE: &[&str] = &[
+        "ambient",
+        "group_commit",
+        "rand",
+        "reqwest",
+        "telemetry",
+        "tokio",
+    ];
 
     /// Within the layer `tests`, all stand on this one.
     const TESTS_STAND_ON: &str = "testkit";
@@ -43,18 +60,33 @@ mod tests {
     fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         let cargo = option_env!("CARGO").unwrap_or("cargo");
         let output = Command::new(cargo)
-            .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-            .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
+            .args([
+                "metadata",
+                "--format-version",
+                "1",
+                "--no-deps",
+                "--offline",
+            ])
+            .args([
+                "--manifest-path",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+            ])
             .output()
             .expect("cargo runs");
         let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
         let text = |value: &Value| value.as_str().expect("a name").to_owned();
         let uses = |package: &Value| {
             let all = package["dependencies"].as_array().expect("a list");
-            all.iter().filter(|one| one["kind"] != "dev").map(|one| text(&one["name"])).collect()
+            all.iter()
+                .filter(|one| one["kind"] != "dev")
+                .map(|one| text(&one["name"]))
+                .collect()
         };
         let packages = metadata["packages"].as_array().expect("a list");
-        packages.iter().map(|package| (text(&package["name"]), uses(package))).collect()
+        packages
+            .iter()
+            .map(|package| (text(&package["name"]), uses(package)))
+            .collect()
     }
 
     fn layer(name: &str) -> Option<usize> {
@@ -67,7 +99,8 @@ mod tests {
         for (name, uses) in &dependencies {
             let own = layer(name).unwrap_or_else(|| panic!("`{name}` has no layer yet"));
             for used in uses.iter().filter(|used| dependencies.contains_key(*used)) {
-                let below = layer(used).unwrap_or_else(|| panic!("`{used}` has no layer yet")) < own;
+                let below =
+                    layer(used).unwrap_or_else(|| panic!("`{used}` has no layer yet")) < own;
                 let test_on_testkit = LAYERS[own].0 == "tests" && used == TESTS_STAND_ON;
                 assert!(
                     below || test_on_testkit,
@@ -83,7 +116,10 @@ mod tests {
         let dependencies = dependencies();
         for name in PURE {
             for used in IMPURE {
-                assert!(!dependencies[*name].contains(*used), "`{name}` must not use `{used}`");
+                assert!(
+                    !dependencies[*name].contains(*used),
+                    "`{name}` must not use `{used}`"
+                );
             }
         }
     }

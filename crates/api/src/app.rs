@@ -44,7 +44,12 @@ pub(crate) struct Shared {
 impl App {
     pub(crate) fn new(state: ApiState, document: Bytes) -> Self {
         let tests = Semaphore::new(TESTS_IN_FLIGHT_MAX);
-        Self(Arc::new(Shared { state, document, tests, rejected: Mutex::new(()) }))
+        Self(Arc::new(Shared {
+            state,
+            document,
+            tests,
+            rejected: Mutex::new(()),
+        }))
     }
 }
 
@@ -75,7 +80,9 @@ pub(crate) fn check_room(what: &str, count: usize, max: usize) -> Result<(), Api
     if count < max {
         return Ok(());
     }
-    Err(ApiError::conflict(format!("there are {max} {what} already, no more are allowed")))
+    Err(ApiError::conflict(format!(
+        "there are {max} {what} already, no more are allowed"
+    )))
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ async fn event_types(
         description: entry.fires_when.to_owned(),
         registered: false,
     });
-    let mut items: Vec<_> = catalogued.chain(registered.map(EventTypeView::from)).collect();
+    let mut items: Vec<_> = catalogued
+        .chain(registered.map(EventTypeView::from))
+        .collect();
     items.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(Listed::new(items, None::<String>)))
 }
@@ -96,16 +98,24 @@ async fn register(
     if input.name.is_none() {
         errors.push(FieldError::new("/name", "is required"));
     }
-    errors.extend(check_text("/description", input.description.as_deref(), DESCRIPTION_MAX));
+    errors.extend(check_text(
+        "/description",
+        input.description.as_deref(),
+        DESCRIPTION_MAX,
+    ));
     let Some(name) = input.name.filter(|_| errors.is_empty()) else {
         return Err(ApiError::invalid(errors));
     };
     if is_catalogued(name.as_str()) {
-        return Err(ApiError::conflict(format!("{name} is in the catalogue already")));
+        return Err(ApiError::conflict(format!(
+            "{name} is in the catalogue already"
+        )));
     }
     let snapshot = app.directory.snapshot();
     if !snapshot.knows_event_type(tenant, name.as_str()) {
-        let count = snapshot.tenant(tenant).map_or(0, |view| view.event_types.len());
+        let count = snapshot
+            .tenant(tenant)
+            .map_or(0, |view| view.event_types.len());
         check_room("event types", count, EVENT_TYPES_MAX)?;
     }
     let registered = RegisteredEventType {
@@ -186,7 +196,11 @@ impl From<Dialect> for DialectView {
 )]
 async fn dialects(caller: Principal) -> Result<Json<Listed<DialectView>>, ApiError> {
     caller.require(Role::Viewer)?;
-    let items = Dialect::ALL.iter().copied().map(DialectView::from).collect();
+    let items = Dialect::ALL
+        .iter()
+        .copied()
+        .map(DialectView::from)
+        .collect();
     Ok(Json(Listed::new(items, None::<String>)))
 }
 
@@ -202,5 +216,7 @@ struct EgressView {
     responses((status = 200, body = EgressView), Problems)
 )]
 async fn egress_addresses(State(app): State<App>, _: Principal) -> Json<EgressView> {
-    Json(EgressView { addresses: app.egress_addresses.clone() })
+    Json(EgressView {
+        addresses: app.egress_addresses.clone(),
+    })
 }

@@ -9,7 +9,9 @@ use store::{Cursor, DeliveryFilter, PageRequest, Requeue};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{ApiError, Id, Json, JsonOrDefault, Listed, Page, PageParams, Principal, Problems, Query};
+use web::{
+    ApiError, Id, Json, JsonOrDefault, Listed, Page, PageParams, Principal, Problems, Query,
+};
 
 use crate::app::App;
 use crate::delivery_view::{AttemptView, DeliveryView, DeliveryWithAttemptsView};
@@ -57,8 +59,22 @@ pub(crate) struct DeliveryQuery {
 
 impl From<DeliveryQuery> for DeliveryFilter {
     fn from(query: DeliveryQuery) -> Self {
-        let DeliveryQuery { endpoint, event, license, status, since, until } = query;
-        Self { endpoint, event, license, status, since, until }
+        let DeliveryQuery {
+            endpoint,
+            event,
+            license,
+            status,
+            since,
+            until,
+        } = query;
+        Self {
+            endpoint,
+            event,
+            license,
+            status,
+            since,
+            until,
+        }
     }
 }
 
@@ -75,8 +91,14 @@ async fn list(
     page: Page,
 ) -> Result<Json<Listed<DeliveryView>>, ApiError> {
     caller.require(Role::Viewer)?;
-    let request = PageRequest { limit: page.limit(), after: page.after::<Cursor>()? };
-    let found = app.store.deliveries(caller.tenant()?, &query.into(), &request).await?;
+    let request = PageRequest {
+        limit: page.limit(),
+        after: page.after::<Cursor>()?,
+    };
+    let found = app
+        .store
+        .deliveries(caller.tenant()?, &query.into(), &request)
+        .await?;
     let items = found.items.into_iter().map(DeliveryView::from).collect();
     Ok(Json(Listed::new(items, found.next)))
 }
@@ -120,16 +142,27 @@ async fn retry(
     caller.require(Role::Editor)?;
     let tenant = caller.tenant()?;
     let delivery = find(&app, tenant, id).await?;
-    if app.directory.snapshot().endpoint(delivery.endpoint).is_none() {
+    if app
+        .directory
+        .snapshot()
+        .endpoint(delivery.endpoint)
+        .is_none()
+    {
         return Err(ApiError::conflict("the delivery's endpoint is deleted"));
     }
-    let what = Requeue::One { tenant: tenant.clone(), delivery: id };
-    let works = app.store.requeue(what, ambient::now()).await?;
-    if works.is_empty() {
-        return Err(ApiError::conflict(format!("the delivery is {} already", delivery.status)));
+    // What is queued is due already: doing it again would only queue it twice.
+    if delivery.status != DeliveryStatus::Queued {
+        let what = Requeue::One {
+            tenant: tenant.clone(),
+            delivery: id,
+        };
+        let works = app.store.requeue(what, ambient::now()).await?;
+        requeue::queue(&app, works).await;
     }
-    requeue::queue(&app, works).await;
-    Ok((StatusCode::ACCEPTED, Json(find(&app, tenant, id).await?.into())))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(find(&app, tenant, id).await?.into()),
+    ))
 }
 
 /// How many deliveries were made due again.
@@ -163,7 +196,11 @@ async fn retry_matching(
     // What has been requeued matches no more, so that every round takes others.
     while requeued < RETRIED_MAX {
         let limit = RETRIED_AT_ONCE.min(RETRIED_MAX - requeued);
-        let what = Requeue::Matching { tenant: tenant.clone(), filter: filter.clone(), limit };
+        let what = Requeue::Matching {
+            tenant: tenant.clone(),
+            filter: filter.clone(),
+            limit,
+        };
         let works = app.store.requeue(what, ambient::now()).await?;
         let count = u32::try_from(works.len()).expect("not more than asked for");
         requeue::queue(&app, works).await;
@@ -173,5 +210,11 @@ async fn retry_matching(
         }
     }
     let more = requeued == RETRIED_MAX;
-    Ok((StatusCode::ACCEPTED, Json(RetriedView { requeued: requeued.into(), more })))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(RetriedView {
+            requeued: requeued.into(),
+            more,
+        }),
+    ))
 }

@@ -128,9 +128,16 @@ impl ResponseView {
         body: &[u8],
     ) -> Self {
         let (name, status_code, error, retry_after) = match outcome {
-            Outcome::Answered { status, retry_after } => {
+            Outcome::Answered {
+                status,
+                retry_after,
+            } => {
                 let success = (200..300).contains(&status);
-                let name = if success { OutcomeName::Succeeded } else { OutcomeName::Failed };
+                let name = if success {
+                    OutcomeName::Succeeded
+                } else {
+                    OutcomeName::Failed
+                };
                 (name, Some(status), None, retry_after)
             }
             Outcome::Unanswered(class) => (OutcomeName::Failed, None, Some(class), None),
@@ -163,7 +170,10 @@ mod tests {
 
     #[test]
     fn a_response_shows_its_status_or_its_error_and_joins_repeated_headers() {
-        let outcome = Outcome::Answered { status: 503, retry_after: Some(Duration::from_secs(7)) };
+        let outcome = Outcome::Answered {
+            status: 503,
+            retry_after: Some(Duration::from_secs(7)),
+        };
         let headers =
             [("a", "1"), ("b", "2"), ("a", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let view = ResponseView::new(outcome, Duration::from_micros(1_500), &headers, b"\xff!");

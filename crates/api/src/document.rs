@@ -1,13 +1,14 @@
 use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse};
-use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use utoipa::openapi::OpenApi as Document;
+use http::{HeaderValue, StatusCode};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use web::Problem;
 
 use crate::app::{ApiState, App};
 use crate::{catalog, deliveries, endpoints, events, keys, rejected, tenants};
@@ -38,6 +39,7 @@ const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "keys", description = "Who may do what"),
         (name = "meta", description = "This document")
     ),
+    components(schemas(Problem)),
     security(("key" = [])),
     modifiers(&Keys)
 )]
@@ -47,7 +49,9 @@ struct Keys;
 
 impl Modify for Keys {
     fn modify(&self, document: &mut Document) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("fk_…");
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("fk_…");
         document
             .components
             .get_or_insert_default()
@@ -70,13 +74,42 @@ fn routes() -> OpenApiRouter<App> {
 
 /// The OpenAPI document of this crate's routes.
 pub fn openapi() -> Document {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    describe_responses(&mut document);
+    document
+}
+
+/// OpenAPI wants every response described: where a route has nothing to say, its status says it.
+fn describe_responses(document: &mut Document) {
+    let items = document.paths.paths.values_mut();
+    let operations = items.flat_map(|item| {
+        [
+            &mut item.get,
+            &mut item.post,
+            &mut item.put,
+            &mut item.patch,
+            &mut item.delete,
+        ]
+    });
+    for operation in operations.flatten() {
+        for (status, response) in &mut operation.responses.responses {
+            let RefOr::T(response) = response else {
+                continue;
+            };
+            if response.description.is_empty() {
+                let status = StatusCode::from_bytes(status.as_bytes()).ok();
+                let reason = status.and_then(|status| status.canonical_reason());
+                response.description = reason.unwrap_or("Done").to_owned();
+            }
+        }
+    }
 }
 
 /// The routes of the management API, `GET /openapi.json` and `GET /docs`.
 pub fn router(state: ApiState) -> Router {
     let (router, mut document) = routes().split_for_parts();
     document.merge(state.also_documented.clone());
+    describe_responses(&mut document);
     let json = document.to_json().expect("the document is plain data");
     router.with_state(App::new(state, json.into()))
 }
@@ -87,7 +120,10 @@ pub fn router(state: ApiState) -> Router {
     responses((status = 200, body = Object))
 )]
 async fn openapi_json(State(app): State<App>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], app.document.clone())
+    (
+        [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        app.document.clone(),
+    )
 }
 
 /// This document, for people.

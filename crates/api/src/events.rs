@@ -103,10 +103,28 @@ async fn list(
     page: Page,
 ) -> Result<Json<Listed<EventView>>, ApiError> {
     caller.require(Role::Viewer)?;
-    let EventQuery { event_type, license, environment, since, until } = query;
-    let filter = EventFilter { event_type, license, environment, since, until };
-    let request = PageRequest { limit: page.limit(), after: page.after::<Cursor>()? };
-    let found = app.store.events(caller.tenant()?, &filter, &request).await?;
+    let EventQuery {
+        event_type,
+        license,
+        environment,
+        since,
+        until,
+    } = query;
+    let filter = EventFilter {
+        event_type,
+        license,
+        environment,
+        since,
+        until,
+    };
+    let request = PageRequest {
+        limit: page.limit(),
+        after: page.after::<Cursor>()?,
+    };
+    let found = app
+        .store
+        .events(caller.tenant()?, &filter, &request)
+        .await?;
     let items = found.items.into_iter().map(EventView::from).collect();
     Ok(Json(Listed::new(items, found.next)))
 }
@@ -126,13 +144,23 @@ async fn get(
     let tenant = caller.tenant()?;
     let event = app.store.event(tenant, &id).await?;
     let event = event.ok_or_else(|| ApiError::not_found("event"))?;
-    let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
-    let request = PageRequest { limit: LIMIT_MAX, after: None };
+    let filter = DeliveryFilter {
+        event: Some(id),
+        ..DeliveryFilter::default()
+    };
+    let request = PageRequest {
+        limit: LIMIT_MAX,
+        after: None,
+    };
     let deliveries = app.store.deliveries(tenant, &filter, &request).await?;
     Ok(Json(EventWithDeliveriesView {
         event: event.into(),
         more_deliveries: deliveries.next.is_some(),
-        deliveries: deliveries.items.into_iter().map(DeliveryView::from).collect(),
+        deliveries: deliveries
+            .items
+            .into_iter()
+            .map(DeliveryView::from)
+            .collect(),
     }))
 }
 
@@ -162,9 +190,18 @@ async fn timeline(
     caller.require(Role::Viewer)?;
     let after = page.after::<u64>()?.or(query.after_sequence).unwrap_or(0);
     let limit = page.limit();
-    let mut events = app.store.timeline(caller.tenant()?, &license, after, limit + 1).await?;
+    let mut events = app
+        .store
+        .timeline(caller.tenant()?, &license, after, limit + 1)
+        .await?;
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
-    let next = events.last().filter(|_| more).and_then(|event| event.sequence);
-    Ok(Json(Listed::new(events.into_iter().map(EventView::from).collect(), next)))
+    let next = events
+        .last()
+        .filter(|_| more)
+        .and_then(|event| event.sequence);
+    Ok(Json(Listed::new(
+        events.into_iter().map(EventView::from).collect(),
+        next,
+    )))
 }

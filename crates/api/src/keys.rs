@@ -16,7 +16,9 @@ use crate::schema;
 const KEYS_MAX: usize = 1_000;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(delete))
 }
 
 /// An API key as it is shown: never the key itself.
@@ -80,7 +82,9 @@ impl KeyInput {
             errors.push(FieldError::new("/expires_at", "must be in the future"));
         }
         errors.extend(check_text("/name", self.name.as_deref(), NAME_MAX));
-        self.role.filter(|_| errors.is_empty()).ok_or_else(|| ApiError::invalid(errors))
+        self.role
+            .filter(|_| errors.is_empty())
+            .ok_or_else(|| ApiError::invalid(errors))
     }
 }
 
@@ -107,7 +111,12 @@ async fn list(
     let more = keys.len() > page.limit() as usize;
     keys.truncate(page.limit() as usize);
     let next = keys.last().filter(|_| more).map(|key| key.id);
-    Ok(Json(Listed::new(keys.into_iter().map(|key| KeyView::from(key.as_ref())).collect(), next)))
+    Ok(Json(Listed::new(
+        keys.into_iter()
+            .map(|key| KeyView::from(key.as_ref()))
+            .collect(),
+        next,
+    )))
 }
 
 /// Makes a key. The answer shows it, this once. An operator key is made by operators alone and
@@ -132,7 +141,11 @@ async fn create(
         Some(caller.tenant()?.clone())
     };
     let snapshot = app.directory.snapshot();
-    check_room("keys", snapshot.keys().filter(|key| key.tenant == tenant).count(), KEYS_MAX)?;
+    check_room(
+        "keys",
+        snapshot.keys().filter(|key| key.tenant == tenant).count(),
+        KEYS_MAX,
+    )?;
     let (secret, hash) = new_key(ambient::random_secret());
     let key = ApiKey {
         id: KeyId::new(now, ambient::random_id()),

@@ -16,7 +16,9 @@ use crate::schema;
 const TENANTS_MAX: usize = 100_000;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, patch))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, patch))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,8 +85,14 @@ async fn list(
     tenants.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let more = tenants.len() > page.limit() as usize;
     tenants.truncate(page.limit() as usize);
-    let next = tenants.last().filter(|_| more).map(|tenant| tenant.id.clone());
-    Ok(Json(Listed::new(tenants.into_iter().map(TenantView::from).collect(), next)))
+    let next = tenants
+        .last()
+        .filter(|_| more)
+        .map(|tenant| tenant.id.clone());
+    Ok(Json(Listed::new(
+        tenants.into_iter().map(TenantView::from).collect(),
+        next,
+    )))
 }
 
 /// Makes a tenant. For operators.
@@ -107,7 +115,11 @@ async fn create(
     let Some(id) = input.id.filter(|_| errors.is_empty()) else {
         return Err(ApiError::invalid(errors));
     };
-    check_room("tenants", app.directory.snapshot().tenants().count(), TENANTS_MAX)?;
+    check_room(
+        "tenants",
+        app.directory.snapshot().tenants().count(),
+        TENANTS_MAX,
+    )?;
     let tenant = Tenant {
         name: input.name.unwrap_or_else(|| id.to_string()),
         id,
@@ -117,9 +129,10 @@ async fn create(
     let view = TenantView::from(&tenant);
     match app.directory.put_tenant(tenant, true).await {
         Ok(_) => Ok((StatusCode::CREATED, Json(view))),
-        Err(DirectoryError::Store(StoreError::Conflict)) => {
-            Err(ApiError::conflict(format!("the tenant {} exists already", view.id)))
-        }
+        Err(DirectoryError::Store(StoreError::Conflict)) => Err(ApiError::conflict(format!(
+            "the tenant {} exists already",
+            view.id
+        ))),
         Err(error) => Err(error.into()),
     }
 }
@@ -137,7 +150,9 @@ async fn get(
 ) -> Result<Json<TenantView>, ApiError> {
     caller.require(Role::Operator)?;
     let snapshot = app.directory.snapshot();
-    let tenant = snapshot.tenant(&id).ok_or_else(|| ApiError::not_found("tenant"))?;
+    let tenant = snapshot
+        .tenant(&id)
+        .ok_or_else(|| ApiError::not_found("tenant"))?;
     Ok(Json(TenantView::from(&tenant.tenant)))
 }
 
@@ -159,7 +174,9 @@ async fn patch(
         return Err(ApiError::invalid(vec![error]));
     }
     let snapshot = app.directory.snapshot();
-    let view = snapshot.tenant(&id).ok_or_else(|| ApiError::not_found("tenant"))?;
+    let view = snapshot
+        .tenant(&id)
+        .ok_or_else(|| ApiError::not_found("tenant"))?;
     let mut tenant = view.tenant.clone();
     tenant.name = patch.name.unwrap_or(tenant.name);
     tenant.plan = patch.plan.unwrap_or(tenant.plan);

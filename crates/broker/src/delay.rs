@@ -98,7 +98,12 @@ mod tests {
     #[test]
     fn the_ladder_rises_by_a_quarter_or_so_and_has_the_schedules_steps() {
         assert!(RUNGS_S.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(RUNGS_S.windows(2).skip(5).all(|pair| pair[1] * 100 <= pair[0] * 134));
+        assert!(
+            RUNGS_S
+                .windows(2)
+                .skip(5)
+                .all(|pair| pair[1] * 100 <= pair[0] * 134)
+        );
         for step in [
             1, 2, 3, 4, 5, 60, 300, 900, 1_800, 3_600, 7_200, 18_000, 36_000, 50_400, 72_000,
             86_400,

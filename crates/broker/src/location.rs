@@ -52,17 +52,24 @@ fn hosts(scheme: &str, rest: &str) -> Result<Vec<AMQPUri>, OpenError> {
     if hosts.len() > HOSTS_MAX {
         return Err(OpenError::Url(format!("more than {HOSTS_MAX} hosts")));
     }
-    hosts.into_iter().map(|host| parse_host(&format!("{scheme}://{user}{host}{path}"))).collect()
+    hosts
+        .into_iter()
+        .map(|host| parse_host(&format!("{scheme}://{user}{host}{path}")))
+        .collect()
 }
 
 fn parse_host(url: &str) -> Result<AMQPUri, OpenError> {
     // The parser's own error repeats the URL.
-    let mut uri: AMQPUri = url.parse().map_err(|_| OpenError::Url(EXPECTED.to_owned()))?;
+    let mut uri: AMQPUri = url
+        .parse()
+        .map_err(|_| OpenError::Url(EXPECTED.to_owned()))?;
     if uri.authority.host.is_empty() {
         return Err(OpenError::Url(EXPECTED.to_owned()));
     }
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    uri.query.connection_timeout.get_or_insert(CONNECTION_TIMEOUT_MS);
+    uri.query
+        .connection_timeout
+        .get_or_insert(CONNECTION_TIMEOUT_MS);
     uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
     Ok(uri)
 }
@@ -95,8 +102,16 @@ mod tests {
 
     #[test]
     fn a_malformed_url_is_refused_without_repeating_it() {
-        for url in ["", "amqp:/h", "amqp://u:hunter2@h:port", "amqp://u:hunter2@", "embedded://"] {
-            let Err(error) = Location::parse(url) else { panic!("{url} was taken") };
+        for url in [
+            "",
+            "amqp:/h",
+            "amqp://u:hunter2@h:port",
+            "amqp://u:hunter2@",
+            "embedded://",
+        ] {
+            let Err(error) = Location::parse(url) else {
+                panic!("{url} was taken")
+            };
             assert!(!error.to_string().contains("hunter2"));
         }
     }
@@ -110,9 +125,13 @@ mod tests {
 
     #[test]
     fn an_embedded_queue_may_be_at_a_relative_or_absolute_path() {
-        for (url, path) in [("embedded://./data", "./data"), ("embedded:///var/lib/f", "/var/lib/f")]
-        {
-            let Ok(Location::Embedded(directory)) = Location::parse(url) else { panic!("{url}") };
+        for (url, path) in [
+            ("embedded://./data", "./data"),
+            ("embedded:///var/lib/f", "/var/lib/f"),
+        ] {
+            let Ok(Location::Embedded(directory)) = Location::parse(url) else {
+                panic!("{url}")
+            };
             assert_eq!(directory, PathBuf::from(path));
         }
     }

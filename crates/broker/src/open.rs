@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Broker;
 use crate::embedded::Embedded;
 use crate::location::Location;
 use crate::rabbitmq::RabbitMq;
-use crate::Broker;
 
 /// How a process presents itself to the broker.
 #[derive(Clone, Debug)]
@@ -15,7 +15,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connection_name: "fanfare".to_owned() }
+        Self {
+            connection_name: "fanfare".to_owned(),
+        }
     }
 }
 

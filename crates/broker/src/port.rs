@@ -51,7 +51,11 @@ impl Queue {
 
     /// The queue that deliveries of this kind go to.
     pub const fn deliveries(urgent: bool) -> Self {
-        if urgent { Self::UrgentDeliveries } else { Self::Deliveries }
+        if urgent {
+            Self::UrgentDeliveries
+        } else {
+            Self::Deliveries
+        }
     }
 
     /// Its place in [`Queue::ALL`].
@@ -77,13 +81,28 @@ pub struct Publication {
 #[derive(Clone, Debug)]
 pub enum Destination {
     /// The exchange `license.events`, as a license backend would publish.
-    Events { tenant: TenantId, event_type: EventType, id: EventId },
+    Events {
+        tenant: TenantId,
+        event_type: EventType,
+        id: EventId,
+    },
     /// A delivery; `due_at` in the future makes it wait, at least that long.
-    Delivery { urgent: bool, due_at: Option<Timestamp> },
+    Delivery {
+        urgent: bool,
+        due_at: Option<Timestamp>,
+    },
     Outcomes,
     /// `headers` are those of the message that could not be understood.
-    Rejected { reason: String, at: Timestamp, headers: Headers },
-    Parked { from: Queue, reason: String, at: Timestamp },
+    Rejected {
+        reason: String,
+        at: Timestamp,
+        headers: Headers,
+    },
+    Parked {
+        from: Queue,
+        reason: String,
+        at: Timestamp,
+    },
 }
 
 /// What a message carries besides its body.
@@ -158,8 +177,12 @@ pub struct QueueDepth {
 pub enum BrokerStatus {
     Connected,
     /// Connected, but the broker takes nothing in: an alarm of its memory or disk.
-    Blocked { reason: String },
-    Away { reason: String },
+    Blocked {
+        reason: String,
+    },
+    Away {
+        reason: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

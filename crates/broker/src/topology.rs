@@ -64,8 +64,16 @@ impl Topology {
         queues.extend(RUNGS_S.into_iter().map(rung_queue));
         let mut bindings = vec![
             binding(EVENTS_EXCHANGE, "#".to_owned(), Queue::Intake.as_str()),
-            binding(DUE_EXCHANGE, lane_pattern(false), Queue::deliveries(false).as_str()),
-            binding(DUE_EXCHANGE, lane_pattern(true), Queue::deliveries(true).as_str()),
+            binding(
+                DUE_EXCHANGE,
+                lane_pattern(false),
+                Queue::deliveries(false).as_str(),
+            ),
+            binding(
+                DUE_EXCHANGE,
+                lane_pattern(true),
+                Queue::deliveries(true).as_str(),
+            ),
         ];
         bindings.extend(
             RUNGS_S
@@ -73,7 +81,11 @@ impl Topology {
                 .map(|rung| binding(DELAYS_EXCHANGE, format!("{rung}.*"), &rung_name(rung))),
         );
         let exchanges = [EVENTS_EXCHANGE, DELAYS_EXCHANGE, DUE_EXCHANGE];
-        Self { exchanges: exchanges.map(|name| Exchange { name }).into(), queues, bindings }
+        Self {
+            exchanges: exchanges.map(|name| Exchange { name }).into(),
+            queues,
+            bindings,
+        }
     }
 }
 
@@ -121,7 +133,11 @@ fn rung_name(rung: u32) -> String {
 }
 
 fn binding(exchange: &'static str, pattern: String, queue: &str) -> Binding {
-    Binding { exchange, pattern, queue: queue.to_owned() }
+    Binding {
+        exchange,
+        pattern,
+        queue: queue.to_owned(),
+    }
 }
 
 fn work_queue(queue: Queue) -> QueueDefinition {
@@ -129,7 +145,10 @@ fn work_queue(queue: Queue) -> QueueDefinition {
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
     ];
-    QueueDefinition { name: queue.as_str().to_owned(), arguments: table(arguments) }
+    QueueDefinition {
+        name: queue.as_str().to_owned(),
+        arguments: table(arguments),
+    }
 }
 
 /// At-least-once dead-lettering is what keeps a waiting message through a crash; without
@@ -137,12 +156,18 @@ fn work_queue(queue: Queue) -> QueueDefinition {
 fn rung_queue(rung: u32) -> QueueDefinition {
     let arguments = [
         ("x-queue-type", text("quorum")),
-        ("x-message-ttl", AMQPValue::LongLongInt(i64::from(rung) * 1_000)),
+        (
+            "x-message-ttl",
+            AMQPValue::LongLongInt(i64::from(rung) * 1_000),
+        ),
         ("x-dead-letter-exchange", text(DUE_EXCHANGE)),
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ];
-    QueueDefinition { name: rung_name(rung), arguments: table(arguments) }
+    QueueDefinition {
+        name: rung_name(rung),
+        arguments: table(arguments),
+    }
 }
 
 fn text(value: &str) -> AMQPValue {
@@ -165,8 +190,18 @@ mod tests {
     fn every_binding_joins_an_exchange_and_a_queue_of_the_topology() {
         let topology = Topology::fanfare();
         for binding in &topology.bindings {
-            assert!(topology.exchanges.iter().any(|exchange| exchange.name == binding.exchange));
-            assert!(topology.queues.iter().any(|queue| queue.name == binding.queue));
+            assert!(
+                topology
+                    .exchanges
+                    .iter()
+                    .any(|exchange| exchange.name == binding.exchange)
+            );
+            assert!(
+                topology
+                    .queues
+                    .iter()
+                    .any(|queue| queue.name == binding.queue)
+            );
         }
     }
 
@@ -175,13 +210,24 @@ mod tests {
         assert_eq!(delay_key(60, true), "60.urgent");
         let bindings = Topology::fanfare().bindings;
         let bound = |exchange: &str, pattern: &str| {
-            let mut found = bindings.iter().filter(|b| b.exchange == exchange && b.pattern == pattern);
+            let mut found = bindings
+                .iter()
+                .filter(|b| b.exchange == exchange && b.pattern == pattern);
             let queue = found.next().map(|binding| binding.queue.clone());
             assert!(found.next().is_none(), "a message must not be doubled");
             queue
         };
-        assert_eq!(bound(DELAYS_EXCHANGE, "60.*").as_deref(), Some("fanfare.delay.60"));
-        assert_eq!(bound(DUE_EXCHANGE, "*.urgent").as_deref(), Some("fanfare.deliveries.urgent"));
-        assert_eq!(bound(DUE_EXCHANGE, "*.normal").as_deref(), Some("fanfare.deliveries"));
+        assert_eq!(
+            bound(DELAYS_EXCHANGE, "60.*").as_deref(),
+            Some("fanfare.delay.60")
+        );
+        assert_eq!(
+            bound(DUE_EXCHANGE, "*.urgent").as_deref(),
+            Some("fanfare.deliveries.urgent")
+        );
+        assert_eq!(
+            bound(DUE_EXCHANGE, "*.normal").as_deref(),
+            Some("fanfare.deliveries")
+        );
     }
 }

@@ -140,7 +140,7 @@ impl Dialect {
         self.name_of(event).map(Cow::Borrowed)
     }
 
-    pub(crate) fn name_of<'a>(self, event: &'a Event) -> Option<&'a str> {
+    pub(crate) fn name_of(self, event: &Event) -> Option<&str> {
         match &self.format().names {
             Names::Canonical => Some(event.event_type.as_str()),
             Names::Own { of, .. } => of(event),

@@ -1,18 +1,17 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::{Broker, Destination, Incoming, Publication, Queue};
 use bytes::Bytes;
 use delivery::{CircuitChange, Next};
 use model::{
-    CircuitAction, DeliveryStatus, DisabledReason, Endpoint, HoldReason, OnExhausted, Outcome,
-    Work,
+    Attempt, CircuitAction, DeliveryStatus, DisabledReason, Endpoint, HoldReason, OnExhausted,
+    Timestamp, Work,
 };
 use sender::Sender;
 use shared_state::{Claim, Settled, SharedState};
 use store::{Directory, Record, Store, StoreWatch, Verdict};
 use telemetry::Metrics;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +19,7 @@ use crate::attempt::{attempt, decide, exchange, label};
 use crate::circuits::OpenCircuits;
 use crate::claims::{Claims, Known};
 use crate::disabling::Disabling;
+use crate::in_hand::InHand;
 use crate::lane::{Entry, Lane, Permit};
 use crate::lanes::Lanes;
 use crate::recorder::{Recorder, park, write_outcomes};
@@ -56,6 +56,7 @@ pub struct Dispatcher {
     pub(crate) bulk_watermark: Watermark,
     pub(crate) urgent_watermark: Watermark,
     pub(crate) open_circuits: OpenCircuits,
+    in_hand: InHand,
     claims: Claims,
     recorder: Recorder,
     disabling: Arc<Disabling>,
@@ -82,6 +83,7 @@ impl Dispatcher {
             bulk_watermark: Watermark::default(),
             urgent_watermark: Watermark::default(),
             open_circuits: OpenCircuits::new(parts.metrics.circuits_open.clone()),
+            in_hand: InHand::default(),
             claims,
             recorder,
             disabling: Disabling::new(Arc::clone(&parts.directory)),
@@ -141,18 +143,28 @@ impl Dispatcher {
             Queue::UrgentDeliveries => self.urgent_watermark.received(&work),
             _ => self.bulk_watermark.received(&work),
         }
-        if self.work_on(&work, message.redelivered, shutdown).await {
-            message.ack.ack();
+        let Some(in_hand) = self.in_hand.take(work.delivery) else {
+            // A repetition of what this process is working on.
+            return message.ack.ack();
+        };
+        let end = self.work_on(&work, message.redelivered, shutdown).await;
+        drop(in_hand);
+        match end {
+            End::Done => message.ack.ack(),
+            End::Held => {
+                message.ack.ack();
+                self.holding.look_at(work.endpoint);
+            }
+            End::Unfinished => {}
         }
     }
 
-    /// Whether the message is done with.
-    async fn work_on(&self, work: &Work, redelivered: bool, shutdown: &CancellationToken) -> bool {
+    async fn work_on(&self, work: &Work, redelivered: bool, shutdown: &CancellationToken) -> End {
         let Some(endpoint) = self.endpoint(work).await else {
-            return true;
+            return End::Done;
         };
         if !self.is_due(work, redelivered).await {
-            return true;
+            return End::Done;
         }
         if !endpoint.is_active() {
             return self.hold(work, HoldReason::EndpointDisabled).await;
@@ -164,21 +176,21 @@ impl Dispatcher {
         let permit = match self.enter(&lane, work, shutdown).await {
             Way::In(permit) => permit,
             Way::Full => return self.hold(work, HoldReason::MaxInFlight).await,
-            Way::Ending => return false,
+            Way::Ending => return End::Unfinished,
         };
         match self.claims.claim(work, &lane.policy).await {
             Some(Claim::Granted { troubled, .. }) => {
                 self.attempt(work, &endpoint, &lane, permit, troubled).await
             }
             // Somebody else has it; if they die, the sweeper finds the delivery.
-            Some(Claim::Busy | Claim::Done { succeeded: false }) => true,
+            Some(Claim::Busy | Claim::Done { succeeded: false }) => End::Done,
             // Made, but perhaps not recorded.
             Some(Claim::Done { succeeded: true }) => {
                 self.record(work, None, Verdict::Delivered).await
             }
             Some(Claim::CircuitOpen { .. }) => self.hold(work, HoldReason::CircuitOpen).await,
             Some(Claim::RateLimited { .. }) => self.hold(work, HoldReason::RateLimit).await,
-            None => false,
+            None => End::Unfinished,
         }
     }
 
@@ -225,7 +237,7 @@ impl Dispatcher {
     }
 
     async fn enter(&self, lane: &Arc<Lane>, work: &Work, shutdown: &CancellationToken) -> Way {
-        let mut granted = match lane.enter(work.is_urgent()) {
+        let mut granted = match lane.enter(work.is_urgent(), Instant::now()) {
             Entry::Open(permit) => return Way::In(permit),
             Entry::Full => return Way::Full,
             Entry::Wait(granted) => granted,
@@ -236,7 +248,7 @@ impl Dispatcher {
                 permit = &mut granted => break permit.map_or(Way::Ending, Way::In),
                 () = shutdown.cancelled() => break Way::Ending,
                 () = tokio::time::sleep(LINE_PATIENCE) => {
-                    if lane.is_stalled() {
+                    if lane.is_stalled(Instant::now()) {
                         break Way::Full;
                     }
                 }
@@ -253,7 +265,7 @@ impl Dispatcher {
         lane: &Lane,
         permit: Permit,
         troubled: bool,
-    ) -> bool {
+    ) -> End {
         let metrics = &self.parts.metrics;
         let started_at = ambient::now();
         metrics.in_flight.inc();
@@ -280,8 +292,11 @@ impl Dispatcher {
             }
             Next::RetryAt(due_at) => {
                 metrics.retries.inc();
-                self.record(work, attempt, Verdict::Retrying { due_at }).await
-                    && self.schedule(work, due_at).await
+                let end = self.record(work, attempt, Verdict::Retrying { due_at }).await;
+                if end == End::Done {
+                    self.schedule(work, due_at).await;
+                }
+                end
             }
             Next::Exhausted => {
                 if lane.policy.on_exhausted == OnExhausted::Disable {
@@ -290,7 +305,6 @@ impl Dispatcher {
                 self.record(work, attempt, Verdict::Failed).await
             }
             Next::Gone => {
-                debug_assert!(matches!(outcome, Outcome::Answered { .. }));
                 self.disabling.disable(endpoint.id, DisabledReason::Gone);
                 self.record(work, attempt, Verdict::Failed).await
             }
@@ -317,7 +331,7 @@ impl Dispatcher {
     }
 
     /// Hands the next attempt to the broker. If that fails, the store knows when it is due.
-    async fn schedule(&self, work: &Work, due_at: model::Timestamp) -> bool {
+    async fn schedule(&self, work: &Work, due_at: Timestamp) {
         let next = Work {
             attempt: work.attempt + 1,
             due_at_ms: due_at.as_millis(),
@@ -330,32 +344,41 @@ impl Dispatcher {
         if self.parts.broker.publish(vec![retry]).await.is_err() {
             self.parts.metrics.dependency_failed("broker");
         }
-        true
     }
 
-    async fn hold(&self, work: &Work, reason: HoldReason) -> bool {
+    async fn hold(&self, work: &Work, reason: HoldReason) -> End {
         self.parts.metrics.held.with_label_values(&[reason.as_str()]).inc();
-        let recorded = self.record(work, None, Verdict::Held(reason)).await;
-        self.holding.look_at(work.endpoint);
-        recorded
+        self.record(work, None, Verdict::Held(reason)).await
     }
 
-    async fn record(
-        &self,
-        work: &Work,
-        attempt: Option<model::Attempt>,
-        verdict: Verdict,
-    ) -> bool {
-        match verdict {
-            Verdict::Delivered | Verdict::Failed => {
-                let status = if verdict == Verdict::Delivered { "delivered" } else { "failed" };
-                self.parts.metrics.finished.with_label_values(&[status]).inc();
+    async fn record(&self, work: &Work, attempt: Option<Attempt>, verdict: Verdict) -> End {
+        let finished = &self.parts.metrics.finished;
+        let end = match verdict {
+            Verdict::Delivered => {
+                finished.with_label_values(&["delivered"]).inc();
+                End::Done
             }
-            Verdict::Retrying { .. } | Verdict::Held(_) => {}
-        }
+            Verdict::Failed => {
+                finished.with_label_values(&["failed"]).inc();
+                End::Done
+            }
+            Verdict::Retrying { .. } => End::Done,
+            Verdict::Held(_) => End::Held,
+        };
         let record = Record { delivery: work.delivery, attempt, verdict, at: ambient::now() };
-        self.recorder.record(record).await
+        if self.recorder.record(record).await { end } else { End::Unfinished }
     }
+}
+
+/// How this process is done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// What became of it is durable.
+    Done,
+    /// The delivery is held, durably.
+    Held,
+    /// The process is ending; the message goes back.
+    Unfinished,
 }
 
 /// How a delivery got past its lane.

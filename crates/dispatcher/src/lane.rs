@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::{LineLoad, RetrySchedule, Round, in_flight_limit, line_admits};
 use dialect::Policy;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 /// Requests that urgent deliveries may have in flight beyond the endpoint's limit, so that a full
 /// lane does not delay them.
@@ -63,9 +62,9 @@ impl Lane {
         Self { revision, policy, schedule, traffic: Mutex::default() }
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, urgent: bool) -> Entry {
+    pub(crate) fn enter(self: &Arc<Self>, urgent: bool, now: Instant) -> Entry {
         let mut traffic = self.traffic.lock();
-        let limit = traffic.limit(self.policy.max_in_flight);
+        let limit = traffic.limit(self.policy.max_in_flight, now);
         let in_flight = traffic.in_flight.len();
         let open = if urgent {
             in_flight < limit + URGENT_EXTRA
@@ -73,7 +72,7 @@ impl Lane {
             in_flight < limit && traffic.urgent.is_empty() && traffic.bulk.is_empty()
         };
         if open {
-            let ticket = traffic.start();
+            let ticket = traffic.start(now);
             return Entry::Open(Permit { lane: Arc::clone(self), ticket });
         }
         let load = LineLoad {
@@ -81,7 +80,7 @@ impl Lane {
             in_flight,
             max_in_flight: limit,
             service_time: traffic.service_time,
-            oldest_in_flight: traffic.oldest_age(),
+            oldest_in_flight: traffic.oldest_age(now),
         };
         let (line, admitted) = if urgent {
             let admitted = traffic.urgent.len() < URGENT_WAITING_MAX;
@@ -98,15 +97,15 @@ impl Lane {
     }
 
     /// Whether requests are left unanswered, so that waiting in line is in vain.
-    pub(crate) fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
         let traffic = self.traffic.lock();
-        traffic.limit(self.policy.max_in_flight) < self.policy.max_in_flight
+        traffic.limit(self.policy.max_in_flight, now) < self.policy.max_in_flight
     }
 
     /// How many more deliveries the lane and its line would take now.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn room(&self, now: Instant) -> usize {
         let traffic = self.traffic.lock();
-        let limit = traffic.limit(self.policy.max_in_flight);
+        let limit = traffic.limit(self.policy.max_in_flight, now);
         (2 * limit).saturating_sub(traffic.in_flight.len() + traffic.bulk.len())
     }
 
@@ -130,17 +129,17 @@ impl Lane {
         traffic.in_flight.is_empty() && traffic.urgent.is_empty() && traffic.bulk.is_empty()
     }
 
-    fn leave(self: &Arc<Self>, ticket: u64) {
+    fn leave(self: &Arc<Self>, ticket: u64, now: Instant) {
         let mut grants = Vec::new();
         {
             let mut traffic = self.traffic.lock();
-            traffic.finish(ticket);
-            while traffic.in_flight.len() < traffic.limit(self.policy.max_in_flight) {
+            traffic.finish(ticket, now);
+            while traffic.in_flight.len() < traffic.limit(self.policy.max_in_flight, now) {
                 let Some(waiter) = traffic.urgent.pop_front().or_else(|| traffic.bulk.pop_front())
                 else {
                     break;
                 };
-                grants.push((waiter, traffic.start()));
+                grants.push((waiter, traffic.start(now)));
             }
         }
         // Outside the lock: a waiter that has given up drops its permit, which comes back here.
@@ -151,32 +150,33 @@ impl Lane {
 }
 
 impl Traffic {
-    fn limit(&self, configured: usize) -> usize {
-        in_flight_limit(configured, self.oldest_age())
+    fn limit(&self, configured: usize, now: Instant) -> usize {
+        in_flight_limit(configured, self.oldest_age(now))
     }
 
-    fn oldest_age(&self) -> Duration {
-        self.in_flight.first_key_value().map(|(_, start)| start.elapsed()).unwrap_or_default()
+    fn oldest_age(&self, now: Instant) -> Duration {
+        let oldest = self.in_flight.first_key_value();
+        oldest.map(|(_, start)| now.saturating_duration_since(*start)).unwrap_or_default()
     }
 
-    fn start(&mut self) -> u64 {
+    fn start(&mut self, now: Instant) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.in_flight.insert(ticket, Instant::now());
+        self.in_flight.insert(ticket, now);
         ticket
     }
 
-    fn finish(&mut self, ticket: u64) {
+    fn finish(&mut self, ticket: u64, now: Instant) {
         if let Some(start) = self.in_flight.remove(&ticket) {
-            self.service_time =
-                (self.service_time * PAST_WEIGHT + start.elapsed()) / (PAST_WEIGHT + 1);
+            let took = now.saturating_duration_since(start);
+            self.service_time = (self.service_time * PAST_WEIGHT + took) / (PAST_WEIGHT + 1);
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.lane.leave(self.ticket);
+        self.lane.leave(self.ticket, Instant::now());
     }
 }
 
@@ -196,14 +196,14 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn requests_in_flight_are_bounded_and_the_line_moves_up_urgent_first() {
-        let lane = lane(2);
-        let first = open(lane.enter(false));
-        let _second = open(lane.enter(false));
-        let Entry::Wait(mut bulk) = lane.enter(false) else { panic!("no line") };
-        let extra: Vec<_> = (0..URGENT_EXTRA).map(|_| open(lane.enter(true))).collect();
-        let Entry::Wait(mut urgent) = lane.enter(true) else { panic!("urgent beyond the extra") };
+    #[test]
+    fn requests_in_flight_are_bounded_and_the_line_moves_up_urgent_first() {
+        let (lane, now) = (lane(2), Instant::now());
+        let first = open(lane.enter(false, now));
+        let _second = open(lane.enter(false, now));
+        let Entry::Wait(mut bulk) = lane.enter(false, now) else { panic!("no line") };
+        let extra: Vec<_> = (0..URGENT_EXTRA).map(|_| open(lane.enter(true, now))).collect();
+        let Entry::Wait(mut urgent) = lane.enter(true, now) else { panic!("urgent beyond the extra") };
         drop(extra);
         assert!(urgent.try_recv().is_err() && bulk.try_recv().is_err());
         drop(first);
@@ -213,22 +213,22 @@ mod tests {
         assert!(bulk.try_recv().is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_unanswering_endpoint_gets_few_requests_and_no_line() {
-        let lane = lane(64);
-        let _hanging: Vec<_> = (0..10).map(|_| open(lane.enter(false))).collect();
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(lane.is_stalled());
-        assert!(matches!(lane.enter(false), Entry::Full));
-        assert_eq!(lane.room(), 0);
+    #[test]
+    fn an_unanswering_endpoint_gets_few_requests_and_no_line() {
+        let (lane, now) = (lane(64), Instant::now());
+        let _hanging: Vec<_> = (0..10).map(|_| open(lane.enter(false, now))).collect();
+        let now = now + Duration::from_secs(5);
+        assert!(lane.is_stalled(now));
+        assert!(matches!(lane.enter(false, now), Entry::Full));
+        assert_eq!(lane.room(now), 0);
     }
 
-    #[tokio::test]
-    async fn a_waiter_that_gives_up_passes_its_permit_on() {
-        let lane = lane(1);
-        let first = open(lane.enter(false));
-        let Entry::Wait(gave_up) = lane.enter(false) else { panic!("no line") };
-        let Entry::Wait(mut next) = lane.enter(false) else { panic!("no line") };
+    #[test]
+    fn a_waiter_that_gives_up_passes_its_permit_on() {
+        let (lane, now) = (lane(1), Instant::now());
+        let first = open(lane.enter(false, now));
+        let Entry::Wait(gave_up) = lane.enter(false, now) else { panic!("no line") };
+        let Entry::Wait(mut next) = lane.enter(false, now) else { panic!("no line") };
         drop(gave_up);
         drop(first);
         assert!(next.try_recv().is_ok());

@@ -12,6 +12,7 @@ mod circuits;
 mod claims;
 mod disabling;
 mod dispatcher;
+mod in_hand;
 mod lane;
 mod lanes;
 mod recorder;

@@ -234,7 +234,7 @@ enum Allowance {
 }
 
 fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
-    let room = u32::try_from(lane.room()).unwrap_or(u32::MAX);
+    let room = u32::try_from(lane.room(std::time::Instant::now())).unwrap_or(u32::MAX);
     let (size, after) = match lane.policy.rate_per_second {
         // A tenth of a second's worth every tenth of a second, at least one.
         Some(rate) => {

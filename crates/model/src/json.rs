@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for Checked<'_, 'de> {
         let depth = self.deeper()?;
         let mut seen = Members::Few(Vec::new());
         while let Some(name) = map.next_key_seed(Name)? {
-            let fresh = seen.insert(&name);
+            let fresh = seen.insert(name.clone());
             self.path.push(Segment::Member(name));
             if !fresh {
                 return Err(A::Error::custom("this member stands here twice; keep one"));
@@ -137,20 +137,20 @@ enum Members<'de> {
 }
 
 impl<'de> Members<'de> {
-    fn insert(&mut self, name: &Cow<'de, str>) -> bool {
+    fn insert(&mut self, name: Cow<'de, str>) -> bool {
         match self {
-            Self::Few(names) if names.contains(name) => false,
+            Self::Few(names) if names.contains(&name) => false,
             Self::Few(names) if names.len() < PAIRWISE_MAX => {
-                names.push(name.clone());
+                names.push(name);
                 true
             }
             Self::Few(names) => {
                 let mut names: HashSet<_> = names.drain(..).collect();
-                let fresh = names.insert(name.clone());
+                let fresh = names.insert(name);
                 *self = Self::Many(names);
                 fresh
             }
-            Self::Many(names) => names.insert(name.clone()),
+            Self::Many(names) => names.insert(name),
         }
     }
 }

@@ -1,5 +1,10 @@
 //! The receiver, asked as a sender and as a browser would.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs and lacks fails the test"
+)]
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};

@@ -42,7 +42,7 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// The key prefix is the caller's; these two settings are all there is.
+/// What a sender may reach and whom it trusts.
 #[derive(Clone, Debug, Default)]
 pub struct SenderConfig {
     /// Lets targets be `http://` and on private or loopback addresses: for development only.

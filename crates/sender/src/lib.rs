@@ -18,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+mod address;
 mod classify;
 mod exchange;
 mod guard;
@@ -26,10 +27,10 @@ mod retry_after;
 mod target;
 mod tls;
 
+pub use address::is_forbidden;
 pub use exchange::{
     BODY_READ_MAX, RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX, Reply, Request, Sender,
     SenderConfig, SenderError,
 };
-pub use guard::is_forbidden;
 pub use headers::{HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, check_headers};
 pub use target::URL_BYTES_MAX;

@@ -48,7 +48,11 @@ pub(crate) const fn environment(environment: Environment) -> i16 {
 }
 
 pub(crate) fn read_environment(code: i16) -> Result<Environment, StoreError> {
-    let all = &[Environment::Production, Environment::Staging, Environment::Development];
+    let all = &[
+        Environment::Production,
+        Environment::Staging,
+        Environment::Development,
+    ];
     find(all, code, environment, "environment")
 }
 
@@ -90,7 +94,11 @@ mod tests {
         for value in HoldReason::ALL {
             assert_eq!(read_hold_reason(hold_reason(*value)).unwrap(), *value);
         }
-        for value in [Environment::Production, Environment::Staging, Environment::Development] {
+        for value in [
+            Environment::Production,
+            Environment::Staging,
+            Environment::Development,
+        ] {
             assert_eq!(read_environment(environment(value)).unwrap(), value);
         }
         assert!(read_status(6).is_err());

@@ -5,12 +5,30 @@
 //! the small tables (tenants, keys, endpoints, registered event types) that the hot paths read.
 //!
 //! Statements are bulk statements: a batch of accepted events or of recorded attempts is one round
-//! trip and one transaction.
+//! trip and one transaction. Nothing here decides what happens to a delivery, and nothing is cached
+//! but the directory.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let url = format!("sqlite://{}/fanfare.db", folder.path().display());
+//! use store::{Directory, MasterKey, SchemaState};
+//!
+//! let store = store::open(&url).await?;
+//! store.migrate().await?;
+//! assert_eq!(store.schema().await?, SchemaState::Current);
+//!
+//! let directory = Directory::load(store, MasterKey::from_bytes([7; 32])).await?;
+//! assert_eq!(directory.snapshot().tenants().count(), 0);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
 mod codes;
 mod directory;
 mod open;
 mod port;
+mod postgres;
 mod rows;
 mod sqlite;
 mod vault;

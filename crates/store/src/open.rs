@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use crate::postgres::PostgresStore;
 use crate::sqlite::SqliteStore;
 use crate::{Store, StoreError};
 
@@ -21,13 +22,15 @@ pub enum OpenError {
 /// PostgreSQL need not be there yet: each call says [`StoreError::Unavailable`] until it is.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(OpenError::BadUrl("must start with postgres:// or sqlite://".to_owned()));
+        return Err(OpenError::BadUrl(
+            "must start with postgres:// or sqlite://".to_owned(),
+        ));
     };
     match scheme {
-        "postgres" | "postgresql" => todo!(),
-        "sqlite" if rest.is_empty() || rest.contains('?') => {
-            Err(OpenError::BadUrl("must name a file after sqlite://, and nothing else".to_owned()))
-        }
+        "postgres" | "postgresql" => Ok(Arc::new(PostgresStore::open(url)?)),
+        "sqlite" if rest.is_empty() || rest.contains('?') => Err(OpenError::BadUrl(
+            "must name a file after sqlite://, and nothing else".to_owned(),
+        )),
         "sqlite" => Ok(Arc::new(SqliteStore::open(rest).await?)),
         other => Err(OpenError::BadUrl(format!(
             "starts with {other}://, but only postgres:// and sqlite:// are known"

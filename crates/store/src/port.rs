@@ -32,9 +32,15 @@ pub enum StoreError {
 pub enum SchemaState {
     Current,
     /// `fanfare migrate` has not run, or not all of it.
-    Older { found: i64, wanted: i64 },
+    Older {
+        found: i64,
+        wanted: i64,
+    },
     /// A newer binary has migrated it.
-    Newer { found: i64, wanted: i64 },
+    Newer {
+        found: i64,
+        wanted: i64,
+    },
 }
 
 /// An event to accept, with the deliveries that it fans out to.
@@ -59,9 +65,13 @@ pub struct NewDelivery {
 /// What became of an [`Acceptance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    New { sequence: Option<u64> },
+    New {
+        sequence: Option<u64>,
+    },
     /// The same event was accepted before; nothing was written.
-    Duplicate { sequence: Option<u64> },
+    Duplicate {
+        sequence: Option<u64>,
+    },
     /// Another event has this id; nothing was written.
     Conflict,
 }
@@ -98,10 +108,17 @@ pub struct Standing {
 /// Finished or held deliveries to make due again, at somebody's wish.
 #[derive(Clone, Debug)]
 pub enum Requeue {
-    One { tenant: TenantId, delivery: DeliveryId },
+    One {
+        tenant: TenantId,
+        delivery: DeliveryId,
+    },
     /// At most `limit` of those that match, oldest first; statuses failed and discarded unless the
     /// filter names one.
-    Matching { tenant: TenantId, filter: DeliveryFilter, limit: u32 },
+    Matching {
+        tenant: TenantId,
+        filter: DeliveryFilter,
+        limit: u32,
+    },
 }
 
 /// What to do with held deliveries that shall not be delivered.
@@ -242,8 +259,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn release(&self, endpoint: EndpointId, limit: u32, now: Timestamp) -> Result<Vec<Work>>;
 
     /// Discards held deliveries of an endpoint, answers how many.
-    async fn discard_held(&self, endpoint: EndpointId, fate: HeldFate, now: Timestamp)
-    -> Result<u64>;
+    async fn discard_held(
+        &self,
+        endpoint: EndpointId,
+        fate: HeldFate,
+        now: Timestamp,
+    ) -> Result<u64>;
 
     /// Makes deliveries due `now`, with a fresh run of their schedule.
     async fn requeue(&self, what: Requeue, now: Timestamp) -> Result<Vec<Work>>;
@@ -252,12 +273,21 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>>;
 
-    async fn events(&self, tenant: &TenantId, filter: &EventFilter, page: &PageRequest)
-    -> Result<Page<Event>>;
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Event>>;
 
     /// A license's events with a sequence beyond `after_sequence`, in order.
-    async fn timeline(&self, tenant: &TenantId, license: &LicenseId, after_sequence: u64, limit: u32)
-    -> Result<Vec<Event>>;
+    async fn timeline(
+        &self,
+        tenant: &TenantId,
+        license: &LicenseId,
+        after_sequence: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>>;
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>>;
 
@@ -271,8 +301,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// A delivery's attempts, by number.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>>;
 
-    async fn endpoint_stats(&self, endpoint: EndpointId, window: Duration, now: Timestamp)
-    -> Result<EndpointStats>;
+    async fn endpoint_stats(
+        &self,
+        endpoint: EndpointId,
+        window: Duration,
+        now: Timestamp,
+    ) -> Result<EndpointStats>;
 
     /// Counts every delivery: for the sweeper and the exporter, not for a request.
     async fn balance(&self) -> Result<Balance>;

@@ -41,7 +41,11 @@ impl EventRow {
             accepted_at: self.accepted_at,
             environment: codes::read_environment(self.environment)?,
             product: self.product,
-            license: self.license.as_deref().map(parse::<LicenseId>).transpose()?,
+            license: self
+                .license
+                .as_deref()
+                .map(parse::<LicenseId>)
+                .transpose()?,
             sequence: self.sequence.map(count).transpose()?,
             data: RawValue::from_string(self.data)
                 .map(Arc::from)
@@ -73,7 +77,11 @@ impl DeliveryRow {
             endpoint: self.endpoint,
             event: parse::<EventId>(&self.event)?,
             event_type: parse(&self.event_type)?,
-            license: self.license.as_deref().map(parse::<LicenseId>).transpose()?,
+            license: self
+                .license
+                .as_deref()
+                .map(parse::<LicenseId>)
+                .transpose()?,
             status: codes::read_status(self.status)?,
             hold_reason: self.hold_reason.map(codes::read_hold_reason).transpose()?,
             attempts: count(self.attempts)?,
@@ -102,7 +110,10 @@ impl AttemptRow {
     /// The columns of an attempt; `None` for what it does not have.
     pub(crate) fn of(attempt: &Attempt) -> Self {
         let (status_code, retry_after, error_class) = match attempt.outcome {
-            Outcome::Answered { status, retry_after } => (Some(status.into()), retry_after, None),
+            Outcome::Answered {
+                status,
+                retry_after,
+            } => (Some(status.into()), retry_after, None),
             Outcome::Unanswered(class) => (None, None, Some(class.as_str().to_owned())),
         };
         let response_headers = (!attempt.response_headers.is_empty())
@@ -133,7 +144,10 @@ impl AttemptRow {
             },
             (None, Some(class)) => Outcome::Unanswered(parse::<ErrorClass>(&class)?),
             (Some(_), Some(_)) | (None, None) => {
-                return Err(StoreError::Corrupt(format!("outcome of attempt {}", self.id)));
+                return Err(StoreError::Corrupt(format!(
+                    "outcome of attempt {}",
+                    self.id
+                )));
             }
         };
         let response_headers = match self.response_headers {
@@ -182,7 +196,12 @@ pub(crate) fn work(rows: Vec<DueRow>, now: Timestamp) -> Result<Vec<Work>> {
         })
         .collect::<Result<Vec<_>>>()?;
     work.sort_by_cached_key(|work| {
-        (!work.is_urgent(), work.delivery.created_at(), work.event.sequence, work.delivery)
+        (
+            !work.is_urgent(),
+            work.delivery.created_at(),
+            work.event.sequence,
+            work.delivery,
+        )
     });
     Ok(work)
 }
@@ -218,7 +237,10 @@ pub(crate) fn cut<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Curso
 
 /// Where a page of deliveries ends; a made-up id falls back to the time beside it.
 pub(crate) fn delivery_cursor(cursor: &Cursor) -> DeliveryId {
-    cursor.id.parse().unwrap_or_else(|_| first_delivery_at(cursor.at))
+    cursor
+        .id
+        .parse()
+        .unwrap_or_else(|_| first_delivery_at(cursor.at))
 }
 
 /// The counter of a status.
@@ -238,10 +260,16 @@ pub(crate) fn percentiles(mut durations_us: Vec<i64>) -> (Option<f64>, Option<f6
     durations_us.sort_unstable();
     let at = |hundredths: usize| {
         let rank = (durations_us.len() * hundredths).div_ceil(100);
-        let micros = *durations_us.get(rank.checked_sub(1)?)?;
-        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64() * 1_000.0)
+        durations_us
+            .get(rank.checked_sub(1)?)
+            .copied()
+            .map(milliseconds)
     };
     (at(50), at(99))
+}
+
+pub(crate) fn milliseconds(micros: i64) -> f64 {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64() * 1_000.0
 }
 
 pub(crate) fn stored_count(count: u32) -> i32 {
@@ -249,7 +277,8 @@ pub(crate) fn stored_count(count: u32) -> i32 {
 }
 
 pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T> {
-    text.parse().map_err(|error| StoreError::Corrupt(format!("{text:?}: {error}")))
+    text.parse()
+        .map_err(|error| StoreError::Corrupt(format!("{text:?}: {error}")))
 }
 
 #[cfg(test)]
@@ -266,9 +295,15 @@ mod tests {
 
     #[test]
     fn a_page_names_the_next_only_if_there_is_more() {
-        let cursor = |n: &i32| Cursor { at: Timestamp::EPOCH, id: n.to_string() };
+        let cursor = |n: &i32| Cursor {
+            at: Timestamp::EPOCH,
+            id: n.to_string(),
+        };
         let full = cut(vec![3, 2, 1], 2, cursor);
-        assert_eq!((full.items, full.next.unwrap().id), (vec![3, 2], "2".to_owned()));
+        assert_eq!(
+            (full.items, full.next.unwrap().id),
+            (vec![3, 2], "2".to_owned())
+        );
         assert!(cut(vec![2, 1], 2, cursor).next.is_none());
     }
 
@@ -277,7 +312,10 @@ mod tests {
         let millisecond = Timestamp::from_millis(1_776_254_400_123);
         assert_eq!(first_delivery_at(millisecond).created_at(), millisecond);
         let later = Timestamp::from_micros(millisecond.as_micros() + 1);
-        assert_eq!(first_delivery_at(later).created_at(), Timestamp::from_millis(1_776_254_400_124));
+        assert_eq!(
+            first_delivery_at(later).created_at(),
+            Timestamp::from_millis(1_776_254_400_124)
+        );
         assert!(first_delivery_at(millisecond) <= DeliveryId::new(millisecond, 0));
     }
 }

@@ -36,13 +36,19 @@ pub(crate) struct SealError;
 
 impl MasterKey {
     pub fn from_bytes(bytes: [u8; MASTER_KEY_BYTES]) -> Self {
-        Self { cipher: Aes256Gcm::new(&bytes.into()), bytes }
+        Self {
+            cipher: Aes256Gcm::new(&bytes.into()),
+            bytes,
+        }
     }
 
     /// Reads standard base64, padded.
     pub fn from_base64(text: &str) -> Result<Self, MasterKeyError> {
         let bytes = STANDARD.decode(text.trim()).map_err(|_| MasterKeyError)?;
-        bytes.try_into().map(Self::from_bytes).map_err(|_| MasterKeyError)
+        bytes
+            .try_into()
+            .map(Self::from_bytes)
+            .map_err(|_| MasterKeyError)
     }
 
     /// The key in clear, to be kept by whoever made it.
@@ -55,7 +61,10 @@ impl MasterKey {
         let random = ambient::random_secret();
         let mut nonce = [0; NONCE_BYTES];
         nonce.copy_from_slice(&random[..NONCE_BYTES]);
-        let payload = Payload { msg: clear, aad: &owner.as_u128().to_be_bytes() };
+        let payload = Payload {
+            msg: clear,
+            aad: &owner.as_u128().to_be_bytes(),
+        };
         let sealed = self
             .cipher
             .encrypt(&Nonce::from(nonce), payload)
@@ -65,8 +74,13 @@ impl MasterKey {
 
     pub(crate) fn open(&self, owner: EndpointId, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError)?;
-        let payload = Payload { msg: sealed, aad: &owner.as_u128().to_be_bytes() };
-        self.cipher.decrypt(&Nonce::from(*nonce), payload).map_err(|_| SealError)
+        let payload = Payload {
+            msg: sealed,
+            aad: &owner.as_u128().to_be_bytes(),
+        };
+        self.cipher
+            .decrypt(&Nonce::from(*nonce), payload)
+            .map_err(|_| SealError)
     }
 }
 
@@ -101,7 +115,10 @@ pub(crate) fn seal_endpoint(key: &MasterKey, endpoint: &Endpoint) -> Vec<u8> {
             signs_until: secret.signs_until,
         })
         .collect();
-    let part = SealedPart { secrets, headers: endpoint.headers.clone() };
+    let part = SealedPart {
+        secrets,
+        headers: endpoint.headers.clone(),
+    };
     let clear = serde_json::to_vec(&part).expect("strings and times serialize");
     key.seal(endpoint.id, &clear)
 }
@@ -149,14 +166,21 @@ mod tests {
     fn another_key_another_endpoint_and_every_flipped_byte_fail() {
         let key = MasterKey::from_bytes([7; 32]);
         let sealed = key.seal(endpoint_id(1), b"s");
-        assert!(MasterKey::from_bytes([8; 32]).open(endpoint_id(1), &sealed).is_err());
+        assert!(
+            MasterKey::from_bytes([8; 32])
+                .open(endpoint_id(1), &sealed)
+                .is_err()
+        );
         assert!(key.open(endpoint_id(2), &sealed).is_err());
         for at in 0..sealed.len() {
             let mut flipped = sealed.clone();
             flipped[at] ^= 1;
             assert!(key.open(endpoint_id(1), &flipped).is_err(), "byte {at}");
         }
-        assert!(key.open(endpoint_id(1), &sealed[..NONCE_BYTES - 1]).is_err());
+        assert!(
+            key.open(endpoint_id(1), &sealed[..NONCE_BYTES - 1])
+                .is_err()
+        );
     }
 
     #[test]
@@ -165,7 +189,12 @@ mod tests {
         let text = key.to_base64();
         let read = MasterKey::from_base64(text.expose_secret()).unwrap();
         assert_eq!(read.bytes, key.bytes);
-        for bad in ["", "not base64!", &STANDARD.encode([0; 31]), &STANDARD.encode([0; 33])] {
+        for bad in [
+            "",
+            "not base64!",
+            &STANDARD.encode([0; 31]),
+            &STANDARD.encode([0; 33]),
+        ] {
             assert!(MasterKey::from_base64(bad).is_err(), "{bad}");
         }
     }

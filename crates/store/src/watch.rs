@@ -17,7 +17,10 @@ pub struct StoreWatch {
 
 impl StoreWatch {
     pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, away: AtomicBool::new(false) })
+        Arc::new(Self {
+            store,
+            away: AtomicBool::new(false),
+        })
     }
 
     pub fn is_away(&self) -> bool {

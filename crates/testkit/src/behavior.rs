@@ -7,7 +7,12 @@ use tokio::net::TcpStream;
 #[derive(Clone, Debug)]
 pub enum Behavior {
     /// Answers after a while.
-    Answer { status: u16, headers: Vec<(String, String)>, body: String, after: Duration },
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: String,
+        after: Duration,
+    },
     /// Never answers, keeps the connection.
     Hang,
     /// Cuts the connection with a TCP reset.
@@ -40,23 +45,43 @@ const DRIP_EVERY: Duration = Duration::from_secs(1);
 impl Behavior {
     /// Answers at once with nothing but a status.
     pub fn status(status: u16) -> Self {
-        Self::Answer { status, headers: Vec::new(), body: String::new(), after: Duration::ZERO }
+        Self::Answer {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+            after: Duration::ZERO,
+        }
     }
 
     /// Answers 204 after a while.
     pub fn slow(after: Duration) -> Self {
-        Self::Answer { status: 204, headers: Vec::new(), body: String::new(), after }
+        Self::Answer {
+            status: 204,
+            headers: Vec::new(),
+            body: String::new(),
+            after,
+        }
     }
 
     /// Answers at once with a status and a header.
     pub fn with_header(status: u16, name: &str, value: &str) -> Self {
         let headers = vec![(name.to_owned(), value.to_owned())];
-        Self::Answer { status, headers, body: String::new(), after: Duration::ZERO }
+        Self::Answer {
+            status,
+            headers,
+            body: String::new(),
+            after: Duration::ZERO,
+        }
     }
 
     pub(crate) async fn act(&self, stream: &mut TcpStream) -> std::io::Result<Then> {
         match self {
-            Self::Answer { status, headers, body, after } => {
+            Self::Answer {
+                status,
+                headers,
+                body,
+                after,
+            } => {
                 if !after.is_zero() {
                     tokio::time::sleep(*after).await;
                 }
@@ -69,7 +94,9 @@ impl Behavior {
             }
             Self::Close => Ok(Then::Close),
             Self::DripBody => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    .await?;
                 drip(stream, b'x').await
             }
             Self::DripHead => {
@@ -79,11 +106,15 @@ impl Behavior {
             Self::HugeBody { bytes } => huge_body(stream, *bytes).await,
             Self::HugeHeaders { bytes } => huge_headers(stream, *bytes).await,
             Self::CloseInBody => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of").await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of")
+                    .await?;
                 Ok(Then::Close)
             }
             Self::Garbage => {
-                stream.write_all(b"220 mail.example.com ESMTP\r\n\r\n").await?;
+                stream
+                    .write_all(b"220 mail.example.com ESMTP\r\n\r\n")
+                    .await?;
                 Ok(Then::Close)
             }
         }
@@ -124,7 +155,7 @@ async fn drip(stream: &mut TcpStream, byte: u8) -> std::io::Result<Then> {
 }
 
 async fn huge_body(stream: &mut TcpStream, bytes: u64) -> std::io::Result<Then> {
-    const CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut left = bytes;
@@ -138,7 +169,9 @@ async fn huge_body(stream: &mut TcpStream, bytes: u64) -> std::io::Result<Then> 
 
 async fn huge_headers(stream: &mut TcpStream, bytes: usize) -> std::io::Result<Then> {
     let mut writer = BufWriter::new(&mut *stream);
-    writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n").await?;
+    writer
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+        .await?;
     let line = format!("X-Filler: {}\r\n", "x".repeat(1000));
     for _ in 0..bytes.div_ceil(line.len()) {
         writer.write_all(line.as_bytes()).await?;

@@ -36,7 +36,12 @@ impl Answer {
 
     /// The answer's JSON, if its status is `status`.
     pub fn expect(self, status: u16) -> Result<Value> {
-        ensure!(self.status == status, "{} instead of {status}: {}", self.status, self.text());
+        ensure!(
+            self.status == status,
+            "{} instead of {status}: {}",
+            self.status,
+            self.text()
+        );
         Ok(self.json())
     }
 }
@@ -62,31 +67,49 @@ impl Client {
             .pool_max_idle_per_host(64)
             .build()?;
         let key = Some(OPERATOR_KEY.to_owned());
-        Ok(Self { http, base: base.to_owned(), key, tenant: None })
+        Ok(Self {
+            http,
+            base: base.to_owned(),
+            key,
+            tenant: None,
+        })
     }
 
     /// The same on behalf of a tenant, which exists already.
     #[must_use]
     pub fn for_tenant(&self, tenant: &str) -> Self {
-        Self { tenant: Some(tenant.to_owned()), ..self.clone() }
+        Self {
+            tenant: Some(tenant.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The same with a tenant's own key, or with none.
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
-        Self { key: key.map(str::to_owned), tenant: None, ..self.clone() }
+        Self {
+            key: key.map(str::to_owned),
+            tenant: None,
+            ..self.clone()
+        }
     }
 
     /// The same against another instance.
     #[must_use]
     pub fn at(&self, base: &str) -> Self {
-        Self { base: base.to_owned(), ..self.clone() }
+        Self {
+            base: base.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Makes a tenant and answers a client on its behalf.
     pub async fn new_tenant(&self, id: &str) -> Result<Self> {
         let tenant = json!({"id": id, "name": id, "plan": "enterprise"});
-        self.post("/v1/tenants", &tenant).await?.expect(201).context("POST /v1/tenants")?;
+        self.post("/v1/tenants", &tenant)
+            .await?
+            .expect(201)
+            .context("POST /v1/tenants")?;
         Ok(self.for_tenant(id))
     }
 
@@ -107,13 +130,19 @@ impl Client {
     }
 
     /// A body exactly as given.
-    pub async fn post_raw(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer> {
+    pub async fn post_raw(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer> {
         self.send(Method::POST, path, headers, body).await
     }
 
     async fn send_json(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
         let headers = [("content-type", "application/json")];
-        self.send(method, path, &headers, serde_json::to_vec(body)?).await
+        self.send(method, path, &headers, serde_json::to_vec(body)?)
+            .await
     }
 
     async fn send(
@@ -123,7 +152,10 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .body(body);
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
@@ -148,21 +180,34 @@ impl Client {
         if let (Value::Object(endpoint), Value::Object(more)) = (&mut endpoint, more) {
             endpoint.extend(more);
         }
-        self.post("/v1/endpoints", &endpoint).await?.expect(201).context("POST /v1/endpoints")
+        self.post("/v1/endpoints", &endpoint)
+            .await?
+            .expect(201)
+            .context("POST /v1/endpoints")
     }
 
     /// Publishes one event; answers the 202's body.
     pub async fn publish(&self, event: &Value) -> Result<Value> {
-        self.post("/v1/events", event).await?.expect(202).context("POST /v1/events")
+        self.post("/v1/events", event)
+            .await?
+            .expect(202)
+            .context("POST /v1/events")
     }
 
     /// The deliveries of an event, with their attempts.
     pub async fn deliveries_of(&self, event: &str) -> Result<Vec<Value>> {
-        let list = self.get(&format!("/v1/deliveries?event={event}")).await?.expect(200)?;
+        let list = self
+            .get(&format!("/v1/deliveries?event={event}"))
+            .await?
+            .expect(200)?;
         let mut deliveries = Vec::new();
         for item in list["items"].as_array().context("a list")? {
             let id = item["id"].as_str().context("an id")?;
-            deliveries.push(self.get(&format!("/v1/deliveries/{id}")).await?.expect(200)?);
+            deliveries.push(
+                self.get(&format!("/v1/deliveries/{id}"))
+                    .await?
+                    .expect(200)?,
+            );
         }
         Ok(deliveries)
     }
@@ -185,8 +230,14 @@ impl Client {
     }
 
     /// Waits until the only delivery of an event has a status; answers it.
-    pub async fn delivery_with_status(&self, event: &str, status: &str, limit: Duration) -> Result<Value> {
-        self.delivery_when(event, limit, |delivery| delivery["status"] == status).await
+    pub async fn delivery_with_status(
+        &self,
+        event: &str,
+        status: &str,
+        limit: Duration,
+    ) -> Result<Value> {
+        self.delivery_when(event, limit, |delivery| delivery["status"] == status)
+            .await
     }
 
     /// How many deliveries of an endpoint have a status, counted through the whole list.
@@ -194,9 +245,8 @@ impl Client {
         let mut count = 0;
         let mut cursor = String::new();
         loop {
-            let path = format!(
-                "/v1/deliveries?endpoint={endpoint}&status={status}&limit=200{cursor}"
-            );
+            let path =
+                format!("/v1/deliveries?endpoint={endpoint}&status={status}&limit=200{cursor}");
             let page = self.get(&path).await?.expect(200)?;
             count += page["items"].as_array().context("a list")?.len();
             match page["next_cursor"].as_str() {

@@ -61,7 +61,10 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{process}_{count}")
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are told by environment where services are")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by environment where services are"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

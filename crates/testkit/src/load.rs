@@ -57,7 +57,10 @@ impl Load {
 
     #[must_use]
     pub fn at_rate(self, per_second: u32) -> Self {
-        Self { per_second: Some(per_second), ..self }
+        Self {
+            per_second: Some(per_second),
+            ..self
+        }
     }
 
     /// The id of the n-th event.
@@ -128,7 +131,10 @@ impl Load {
                     Err(_) => report.broken += 1,
                 }
             }
-            ensure!(from.elapsed() < GIVE_UP_AFTER, "event {number} is not accepted: {answer:?}");
+            ensure!(
+                from.elapsed() < GIVE_UP_AFTER,
+                "event {number} is not accepted: {answer:?}"
+            );
             tokio::time::sleep(RETRY_AFTER).await;
         }
     }

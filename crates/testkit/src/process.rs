@@ -36,8 +36,12 @@ pub fn spawn_bound(command: Command) -> Result<Child> {
     });
     let (reply, answer) = mpsc::channel();
     let program = format!("{:?}", command.get_args().last());
-    spawner.send((command, reply)).map_err(|_| anyhow!("the spawning thread has ended"))?;
-    answer.recv()?.with_context(|| format!("starting {program}"))
+    spawner
+        .send((command, reply))
+        .map_err(|_| anyhow!("the spawning thread has ended"))?;
+    answer
+        .recv()?
+        .with_context(|| format!("starting {program}"))
 }
 
 /// What a process has used so far.
@@ -59,8 +63,12 @@ impl Usage {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name in parentheses may hold anything; user and system time are the 12th and 13th after.
         let (_, after_name) = stat.rsplit_once(')').context("/proc/PID/stat has a name")?;
-        let ticks: u64 =
-            after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        let ticks: u64 = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|n| n.parse::<u64>().ok())
+            .sum();
         Ok(Self {
             rss_bytes: kib("VmRSS:").context("VmRSS")? * 1024,
             rss_bytes_peak: kib("VmHWM:").context("VmHWM")? * 1024,
@@ -76,13 +84,19 @@ mod tests {
     #[test]
     fn reads_the_usage_of_a_process() {
         let usage = Usage::of(std::process::id()).unwrap();
-        assert!(usage.rss_bytes > 100_000 && usage.rss_bytes_peak >= usage.rss_bytes, "{usage:?}");
+        assert!(
+            usage.rss_bytes > 100_000 && usage.rss_bytes_peak >= usage.rss_bytes,
+            "{usage:?}"
+        );
     }
 
     #[test]
     fn a_bound_process_runs_what_it_was_given() {
         let mut command = bound_command("sh");
         command.args(["-c", "exit 7"]);
-        assert_eq!(spawn_bound(command).unwrap().wait().unwrap().code(), Some(7));
+        assert_eq!(
+            spawn_bound(command).unwrap().wait().unwrap().code(),
+            Some(7)
+        );
     }
 }

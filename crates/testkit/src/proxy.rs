@@ -36,14 +36,20 @@ impl FaultProxy {
         let (fault, faults) = watch::channel(Fault::None);
         let accepting = tokio::spawn(async move {
             loop {
-                let Ok((client, _)) = listener.accept().await else { continue };
+                let Ok((client, _)) = listener.accept().await else {
+                    continue;
+                };
                 let faults = faults.clone();
                 tokio::spawn(async move {
                     let _broken = carry(client, target, faults).await;
                 });
             }
         });
-        Ok(Self { port, fault, accepting })
+        Ok(Self {
+            port,
+            fault,
+            accepting,
+        })
     }
 
     pub fn port(&self) -> u16 {

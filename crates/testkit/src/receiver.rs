@@ -27,7 +27,10 @@ pub struct Received {
 impl Received {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// What the dialect `standard` deduplicates by; empty if the header is missing.
@@ -70,14 +73,19 @@ impl Receiver {
     }
 
     /// On a given port, 0 for any.
-    #[expect(clippy::unused_async, reason = "called like the other parts of an installation")]
+    #[expect(
+        clippy::unused_async,
+        reason = "called like the other parts of an installation"
+    )]
     pub async fn at(port: u16) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
             runtime.block_on(async {
@@ -90,7 +98,11 @@ impl Receiver {
             });
             // With the runtime go the listener and all connections.
         });
-        Ok(Self { address, shared, _stop: stop })
+        Ok(Self {
+            address,
+            shared,
+            _stop: stop,
+        })
     }
 
     pub fn port(&self) -> u16 {
@@ -104,30 +116,55 @@ impl Receiver {
 
     /// Sets what happens to requests of a path from now on.
     pub fn behave(&self, path: &str, behavior: Behavior) {
-        self.shared.state.lock().behaviors.insert(path.to_owned(), behavior);
+        self.shared
+            .state
+            .lock()
+            .behaviors
+            .insert(path.to_owned(), behavior);
     }
 
     /// Sets what happens to the next requests of a path, one behavior each.
     pub fn script(&self, path: &str, behaviors: impl IntoIterator<Item = Behavior>) {
         let mut state = self.shared.state.lock();
-        state.scripts.entry(path.to_owned()).or_default().extend(behaviors);
+        state
+            .scripts
+            .entry(path.to_owned())
+            .or_default()
+            .extend(behaviors);
     }
 
     /// What has arrived at a path so far, in order.
     pub fn received(&self, path: &str) -> Vec<Received> {
-        self.shared.state.lock().received.get(path).cloned().unwrap_or_default()
+        self.shared
+            .state
+            .lock()
+            .received
+            .get(path)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// How many requests have arrived at a path.
     pub fn count(&self, path: &str) -> usize {
-        self.shared.state.lock().received.get(path).map_or(0, Vec::len)
+        self.shared
+            .state
+            .lock()
+            .received
+            .get(path)
+            .map_or(0, Vec::len)
     }
 
     /// How many different ids have arrived at a path.
     pub fn count_distinct(&self, path: &str) -> usize {
         let state = self.shared.state.lock();
-        let Some(received) = state.received.get(path) else { return 0 };
-        received.iter().map(Received::id).collect::<HashSet<_>>().len()
+        let Some(received) = state.received.get(path) else {
+            return 0;
+        };
+        received
+            .iter()
+            .map(Received::id)
+            .collect::<HashSet<_>>()
+            .len()
     }
 
     /// Forgets what has arrived.
@@ -136,7 +173,12 @@ impl Receiver {
     }
 
     /// Waits until `count` requests have arrived at a path; answers all that have.
-    pub async fn wait_for(&self, path: &str, count: usize, limit: Duration) -> Result<Vec<Received>> {
+    pub async fn wait_for(
+        &self,
+        path: &str,
+        count: usize,
+        limit: Duration,
+    ) -> Result<Vec<Received>> {
         self.wait_until(path, limit, |receiver| receiver.count(path) >= count)
             .await
             .with_context(|| format!("{count} requests"))?;
@@ -150,7 +192,12 @@ impl Receiver {
             receiver.count(path) >= count && receiver.count_distinct(path) >= count
         })
         .await
-        .with_context(|| format!("{count} different ids, {} arrived", self.count_distinct(path)))
+        .with_context(|| {
+            format!(
+                "{count} different ids, {} arrived",
+                self.count_distinct(path)
+            )
+        })
     }
 
     async fn wait_until(
@@ -170,7 +217,10 @@ impl Receiver {
             }
         };
         tokio::time::timeout(limit, wait).await.map_err(|_| {
-            anyhow::anyhow!("not within {limit:?}: {path} has got {} requests", self.count(path))
+            anyhow::anyhow!(
+                "not within {limit:?}: {path} has got {} requests",
+                self.count(path)
+            )
         })
     }
 }
@@ -182,7 +232,9 @@ pub fn closed_port() -> u16 {
 
 async fn accept(listener: &tokio::net::TcpListener, shared: &Arc<Shared>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let _unsupported = stream.set_nodelay(true);
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
@@ -194,7 +246,9 @@ async fn accept(listener: &tokio::net::TcpListener, shared: &Arc<Shared>) {
 async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut buffer = BytesMut::with_capacity(16 * 1024);
     loop {
-        let Some(request) = read_request(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let Some(request) = read_request(&mut stream, &mut buffer).await? else {
+            return Ok(());
+        };
         let behavior = shared.record(request);
         match behavior.act(&mut stream).await? {
             Then::KeepOpen => {}
@@ -233,7 +287,9 @@ async fn read_request(
     };
     let at = Instant::now();
     let head = buffer.split_to(head_bytes).freeze();
-    let Some((path, headers)) = parse_head(&head) else { return Ok(None) };
+    let Some((path, headers)) = parse_head(&head) else {
+        return Ok(None);
+    };
     let body_bytes = headers
         .iter()
         .find(|(name, _)| name == "content-length")
@@ -246,7 +302,12 @@ async fn read_request(
     }
     let body = Bytes::copy_from_slice(&buffer[..body_bytes]);
     buffer.advance(body_bytes);
-    Ok(Some(Received { path, headers, body, at }))
+    Ok(Some(Received {
+        path,
+        headers,
+        body,
+        at,
+    }))
 }
 
 fn parse_head(head: &[u8]) -> Option<(String, Vec<(String, String)>)> {

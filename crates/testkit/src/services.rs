@@ -80,7 +80,9 @@ impl Services {
         script(&["up"], &dir).await?;
         let exports = std::fs::read_to_string(dir.join("env"))?;
         let of = |name: &str| {
-            let line = exports.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
+            let line = exports
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("export {name}=")));
             Ok::<_, anyhow::Error>(line.context("an export")?.trim_matches('\'').to_owned())
         };
         services.postgres_url = of("FANFARE_TEST_POSTGRES_URL")?;
@@ -110,7 +112,10 @@ impl Services {
     }
 
     async fn change(&self, verb: &str, service: Service) -> Result<()> {
-        ensure!(self.owned.is_some(), "other tests use the shared services: not to be touched");
+        ensure!(
+            self.owned.is_some(),
+            "other tests use the shared services: not to be touched"
+        );
         script(&[verb, service.as_str()], &self.dir).await
     }
 
@@ -132,17 +137,34 @@ impl Services {
     /// Makes an empty database; answers its URL.
     pub async fn fresh_database(&self) -> Result<String> {
         let name = unique("fanfare");
-        self.sql("postgres", &format!("create database {name}")).await?;
-        let (server, _) = self.postgres_url.rsplit_once('/').context("a URL with a database")?;
+        self.sql("postgres", &format!("create database {name}"))
+            .await?;
+        let (server, _) = self
+            .postgres_url
+            .rsplit_once('/')
+            .context("a URL with a database")?;
         Ok(format!("{server}/{name}"))
     }
 
     /// Runs a statement in a database, answers its rows as psql prints them, unaligned.
     pub async fn sql(&self, database: &str, statement: &str) -> Result<String> {
-        let (server, _) = self.postgres_url.rsplit_once('/').context("a URL with a database")?;
+        let (server, _) = self
+            .postgres_url
+            .rsplit_once('/')
+            .context("a URL with a database")?;
         let url = format!("{server}/{database}");
         let mut psql = Command::new("psql");
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, &url]);
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            statement,
+            &url,
+        ]);
         output(psql).await
     }
 
@@ -205,6 +227,10 @@ async fn output(mut command: Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().await?;
     let stdout = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{:?}: {stdout}\n{stderr}", command.as_std());
+    ensure!(
+        output.status.success(),
+        "{:?}: {stdout}\n{stderr}",
+        command.as_std()
+    );
     Ok(stdout)
 }

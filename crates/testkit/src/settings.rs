@@ -31,7 +31,10 @@ impl Settings {
         let folder = folder.to_str().context("a folder with an UTF-8 name")?;
         Ok(Self::default()
             .common()
-            .with("FANFARE__STORE__URL", &format!("sqlite://{folder}/fanfare.db"))
+            .with(
+                "FANFARE__STORE__URL",
+                &format!("sqlite://{folder}/fanfare.db"),
+            )
             .with("FANFARE__BROKER__URL", &format!("embedded://{folder}")))
     }
 
@@ -51,7 +54,10 @@ impl Settings {
             .with("FANFARE__STORE__URL", store)
             .with("FANFARE__BROKER__URL", broker)
             .with("FANFARE__REDIS__URL", redis);
-        Ok(Self { needs_preparation: true, ..settings })
+        Ok(Self {
+            needs_preparation: true,
+            ..settings
+        })
     }
 
     fn common(self) -> Self {

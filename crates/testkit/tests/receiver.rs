@@ -25,7 +25,13 @@ async fn records_path_headers_and_body() -> Result<()> {
 async fn follows_its_script_then_its_standing_behavior() -> Result<()> {
     let receiver = Receiver::start().await?;
     let client = Client::operator(&receiver.url(""))?;
-    receiver.script("/", [Behavior::status(500), Behavior::with_header(503, "Retry-After", "9")]);
+    receiver.script(
+        "/",
+        [
+            Behavior::status(500),
+            Behavior::with_header(503, "Retry-After", "9"),
+        ],
+    );
     receiver.behave("/", Behavior::status(418));
     assert_eq!(client.get("/").await?.status, 500);
     assert_eq!(client.get("/").await?.header("retry-after"), Some("9"));
@@ -40,7 +46,9 @@ async fn misbehaves_to_order() -> Result<()> {
     let raw = async |behavior: Behavior| -> Result<Result<Vec<u8>, std::io::ErrorKind>> {
         receiver.behave("/", behavior);
         let mut stream = TcpStream::connect(("127.0.0.1", receiver.port())).await?;
-        stream.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").await?;
+        stream
+            .write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+            .await?;
         let mut bytes = Vec::new();
         match tokio::time::timeout(2 * SECOND, stream.read_to_end(&mut bytes)).await {
             Ok(Ok(_)) => Ok(Ok(bytes)),
@@ -48,18 +56,40 @@ async fn misbehaves_to_order() -> Result<()> {
             Err(_) => Ok(Err(std::io::ErrorKind::TimedOut)),
         }
     };
-    assert_eq!(raw(Behavior::Reset).await?, Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(
+        raw(Behavior::Reset).await?,
+        Err(std::io::ErrorKind::ConnectionReset)
+    );
     assert_eq!(raw(Behavior::Close).await?, Ok(Vec::new()));
-    assert_eq!(raw(Behavior::Hang).await?, Err(std::io::ErrorKind::TimedOut));
-    assert_eq!(raw(Behavior::DripBody).await?, Err(std::io::ErrorKind::TimedOut));
-    assert!(raw(Behavior::CloseInBody).await?.unwrap().ends_with(b"half of"));
-    assert!(raw(Behavior::HugeHeaders { bytes: 1 << 20 }).await?.unwrap().len() > 1 << 20);
+    assert_eq!(
+        raw(Behavior::Hang).await?,
+        Err(std::io::ErrorKind::TimedOut)
+    );
+    assert_eq!(
+        raw(Behavior::DripBody).await?,
+        Err(std::io::ErrorKind::TimedOut)
+    );
+    assert!(
+        raw(Behavior::CloseInBody)
+            .await?
+            .unwrap()
+            .ends_with(b"half of")
+    );
+    assert!(
+        raw(Behavior::HugeHeaders { bytes: 1 << 20 })
+            .await?
+            .unwrap()
+            .len()
+            > 1 << 20
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn a_closed_port_refuses() -> Result<()> {
-    let error = TcpStream::connect(("127.0.0.1", closed_port())).await.unwrap_err();
+    let error = TcpStream::connect(("127.0.0.1", closed_port()))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     Ok(())
 }
@@ -78,10 +108,17 @@ async fn the_proxy_carries_delays_swallows_and_resets() -> Result<()> {
     proxy.set(Fault::Latency(Duration::from_millis(100)));
     let from = Instant::now();
     assert_eq!(client.get("/").await?.status, 204);
-    assert!(from.elapsed() >= Duration::from_millis(200), "there and back");
+    assert!(
+        from.elapsed() >= Duration::from_millis(200),
+        "there and back"
+    );
 
     proxy.set(Fault::Blackhole);
-    assert!(tokio::time::timeout(SECOND / 2, client.get("/")).await.is_err());
+    assert!(
+        tokio::time::timeout(SECOND / 2, client.get("/"))
+            .await
+            .is_err()
+    );
     proxy.set(Fault::Reset);
     assert!(client.get("/").await.is_err());
     proxy.set(Fault::None);

@@ -17,7 +17,10 @@ async fn answers(url: &str) -> bool {
 #[tokio::test]
 async fn every_database_and_virtual_host_is_fresh() -> Result<()> {
     let services = Services::shared()?;
-    let (one, other) = (services.fresh_database().await?, services.fresh_database().await?);
+    let (one, other) = (
+        services.fresh_database().await?,
+        services.fresh_database().await?,
+    );
     assert_ne!(one, other);
     let (_, name) = one.rsplit_once('/').unwrap_or_default();
     assert_eq!(services.sql(name, "select 1 + 1").await?, "2");
@@ -37,14 +40,26 @@ async fn the_shared_ones_cannot_be_killed_by_a_test() -> Result<()> {
 #[tokio::test]
 async fn a_killed_service_comes_back_on_its_port_with_its_data_unless_wiped() -> Result<()> {
     let services = Services::private().await?;
-    services.sql("postgres", "create table kept (a int)").await?;
+    services
+        .sql("postgres", "create table kept (a int)")
+        .await?;
     services.kill(Service::Postgres).await?;
     assert!(!answers(services.postgres_url()).await);
     services.start(Service::Postgres).await?;
-    assert_eq!(services.sql("postgres", "select count(*) from kept").await?, "0");
+    assert_eq!(
+        services
+            .sql("postgres", "select count(*) from kept")
+            .await?,
+        "0"
+    );
     services.wipe(Service::Postgres).await?;
     services.start(Service::Postgres).await?;
-    assert!(services.sql("postgres", "select count(*) from kept").await.is_err());
+    assert!(
+        services
+            .sql("postgres", "select count(*) from kept")
+            .await
+            .is_err()
+    );
 
     services.kill(Service::RabbitMq).await?;
     assert!(!answers(services.amqp_url()).await);

@@ -2,16 +2,9 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use model::FieldError;
-use serde::Serialize;
 use store::{DirectoryError, StoreError};
-use utoipa::openapi::{ContentBuilder, RefOr, Response as Documented, ResponseBuilder};
-use utoipa::{IntoResponses, PartialSchema, ToSchema};
-
-const MEDIA_TYPE: &str = "application/problem+json";
 
 /// When a client that met a dependency which is away should ask again.
 pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -21,15 +14,15 @@ pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// It says what the client can do about it, never a stack trace or a driver's message.
 pub struct ApiError(Box<Parts>);
 
-struct Parts {
-    kind: Kind,
-    detail: String,
-    errors: Vec<FieldError>,
-    retry_after: Option<Duration>,
+pub(crate) struct Parts {
+    pub(crate) kind: Kind,
+    pub(crate) detail: String,
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     BadRequest,
     Malformed,
     Unauthorized,
@@ -47,16 +40,22 @@ enum Kind {
 
 impl Kind {
     /// Status, the last word of the type's URN, title.
-    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+    pub(crate) const fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "Bad request"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated"),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Not authenticated",
+            ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
-            }
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+            ),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
             Self::UnsupportedMediaType => (
@@ -64,23 +63,38 @@ impl Kind {
                 "unsupported-media-type",
                 "Unsupported media type",
             ),
-            Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request"),
-            Self::TooManyRequests => {
-                (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
-            }
-            Self::Internal => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error")
-            }
-            Self::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
-            }
+            Self::Invalid => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "Invalid request",
+            ),
+            Self::TooManyRequests => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal server error",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Temporarily unavailable",
+            ),
         }
     }
 }
 
 impl ApiError {
     fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self(Box::new(Parts { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }))
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }))
     }
 
     /// 400: the request makes no sense as it stands.
@@ -164,7 +178,14 @@ impl ApiError {
 
     /// 500 for a failure that is in the log already.
     pub(crate) fn internal_logged() -> Self {
-        Self::new(Kind::Internal, "something is wrong on our side; it has been logged")
+        Self::new(
+            Kind::Internal,
+            "something is wrong on our side; it has been logged",
+        )
+    }
+
+    pub(crate) fn into_parts(self) -> Parts {
+        *self.0
     }
 
     pub fn status(&self) -> StatusCode {
@@ -206,7 +227,10 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::Unavailable { reason, source } => {
-                tracing::warn!(error = source.as_ref() as &(dyn Error + 'static), "store: {reason}");
+                tracing::warn!(
+                    error = source.as_ref() as &(dyn Error + 'static),
+                    "store: {reason}"
+                );
                 Self::unavailable(*reason, ASK_AGAIN_AFTER)
             }
             StoreError::Conflict => Self::conflict(error.to_string()),
@@ -222,117 +246,5 @@ impl From<DirectoryError> for ApiError {
             DirectoryError::UnknownTenant(_) => Self::not_found("tenant"),
             DirectoryError::MasterKey(_) => Self::internal(&error),
         }
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let (status, slug, title) = self.0.kind.row();
-        let problem = Problem {
-            problem_type: format!("urn:fanfare:problem:{slug}"),
-            title,
-            status: status.as_u16(),
-            detail: self.0.detail,
-            errors: self.0.errors,
-        };
-        let mut response = (status, axum::Json(problem)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(after) = self.0.retry_after {
-            // Whole seconds, rounded up: zero would ask for an immediate repetition.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-        }
-        response
-    }
-}
-
-/// RFC 9457: what went wrong, for programs (`type`, `status`, `errors`) and people (`detail`).
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
-    /// `urn:fanfare:problem:…`; stable.
-    #[serde(rename = "type")]
-    problem_type: String,
-    #[schema(value_type = String)]
-    title: &'static str,
-    status: u16,
-    detail: String,
-    /// Each member that is wrong: a JSON pointer, and what is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<ProblemMember>)]
-    errors: Vec<FieldError>,
-}
-
-/// How [`FieldError`] looks on the wire.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents a type of a crate that knows no OpenAPI")]
-pub(crate) struct ProblemMember {
-    pointer: String,
-    detail: String,
-}
-
-/// For the OpenAPI document: every answer that is not a success is a [`Problem`].
-#[derive(Debug)]
-pub struct Problems;
-
-impl IntoResponses for Problems {
-    fn responses() -> std::collections::BTreeMap<String, RefOr<Documented>> {
-        let response = ResponseBuilder::new()
-            .description("A problem document (RFC 9457)")
-            .content(MEDIA_TYPE, ContentBuilder::new().schema(Some(Problem::schema())).build())
-            .build();
-        [("default".to_owned(), RefOr::T(response))].into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt;
-
-    use super::*;
-
-    async fn document(error: ApiError) -> (Response<()>, serde_json::Value) {
-        let (parts, body) = error.into_response().into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        (Response::from_parts(parts, ()), serde_json::from_slice(&bytes).unwrap())
-    }
-
-    #[tokio::test]
-    async fn every_mistake_is_named_in_a_problem_document() {
-        let errors = vec![FieldError::new("/url", "wrong"), FieldError::new("/name", "long")];
-        let (response, body) = document(ApiError::invalid(errors)).await;
-        assert_eq!(response.status(), 422);
-        assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
-        assert_eq!(body["type"], "urn:fanfare:problem:invalid");
-        assert_eq!(body["status"], 422);
-        assert_eq!(body["errors"][1]["pointer"], "/name");
-    }
-
-    #[tokio::test]
-    async fn retry_after_is_whole_seconds_and_never_zero() {
-        let after = |duration| ApiError::unavailable("away", duration);
-        for (duration, seconds) in [(0, "1"), (900, "1"), (1_000, "1"), (1_001, "2")] {
-            let (response, _) = document(after(Duration::from_millis(duration))).await;
-            assert_eq!(response.headers()[RETRY_AFTER], seconds, "{duration} ms");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stores_failure_keeps_the_drivers_words_to_itself() {
-        let error = StoreError::Unavailable {
-            reason: "the disk is full",
-            source: "SQLITE_FULL at /var/lib/x".into(),
-        };
-        let (response, body) = document(error.into()).await;
-        assert_eq!(response.status(), 503);
-        assert_eq!(body["detail"], "the disk is full");
-        assert!(response.headers().contains_key(RETRY_AFTER));
-
-        let (response, body) = document(StoreError::Corrupt("row 17".to_owned()).into()).await;
-        assert_eq!(response.status(), 500);
-        assert!(!body.to_string().contains("17"));
     }
 }

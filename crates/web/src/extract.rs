@@ -76,19 +76,23 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|_| ApiError::not_found("object"))?;
-        text.parse().map(Self).map_err(|_| ApiError::not_found("object"))
+        text.parse()
+            .map(Self)
+            .map_err(|_| ApiError::not_found("object"))
     }
 }
 
 async fn body(request: Request) -> Result<impl std::ops::Deref<Target = [u8]>, ApiError> {
-    to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-            ApiError::too_large(format!("the body is larger than {BODY_BYTES_MAX} bytes"))
-        } else {
-            ApiError::bad_request("the body ended early")
-        }
-    })
+    to_bytes(request.into_body(), BODY_BYTES_MAX)
+        .await
+        .map_err(|error| {
+            let source = std::error::Error::source(&error);
+            if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
+                ApiError::too_large(format!("the body is larger than {BODY_BYTES_MAX} bytes"))
+            } else {
+                ApiError::bad_request("the body ended early")
+            }
+        })
 }
 
 /// Reads a JSON body: 400 for what is not JSON, 422 for what is not `T`, with the members named.
@@ -205,8 +209,16 @@ mod tests {
 
     fn refused(body: &str, status: u16, pointers: &[&str]) {
         let error = read_json::<Wanted>(body.as_bytes()).expect_err(body);
-        let found: Vec<_> = error.errors().iter().map(|error| error.pointer.as_str()).collect();
-        assert_eq!((error.status().as_u16(), found), (status, pointers.to_vec()), "{body}");
+        let found: Vec<_> = error
+            .errors()
+            .iter()
+            .map(|error| error.pointer.as_str())
+            .collect();
+        assert_eq!(
+            (error.status().as_u16(), found),
+            (status, pointers.to_vec()),
+            "{body}"
+        );
     }
 
     #[test]

@@ -38,11 +38,13 @@ mod extract;
 mod keys;
 mod page;
 mod principal;
+mod problem;
 mod rim;
 
-pub use error::{ASK_AGAIN_AFTER, ApiError, Problem, Problems};
+pub use error::{ASK_AGAIN_AFTER, ApiError};
 pub use extract::{BODY_BYTES_MAX, Id, Json, JsonOrDefault, Query, read_json};
 pub use keys::{KEY_PREFIX, hash_key, new_key};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Listed, Page, PageParams};
 pub use principal::{Principal, TENANT_HEADER};
+pub use problem::{Problem, Problems};
 pub use rim::rim;

@@ -56,13 +56,16 @@ impl<S: Sync> FromRequestParts<S> for Page {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let params: PageParams = read_query(&parts.uri, |name| is_page_parameter(name))?;
+        let params: PageParams = read_query(&parts.uri, is_page_parameter)?;
         let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             let detail = format!("must be 1 to {LIMIT_MAX}");
             return Err(ApiError::malformed(FieldError::new("limit", detail)));
         }
-        Ok(Self { limit, cursor: params.cursor })
+        Ok(Self {
+            limit,
+            cursor: params.cursor,
+        })
     }
 }
 
@@ -94,7 +97,9 @@ mod tests {
     use super::*;
 
     async fn page(query: &str) -> Result<Page, ApiError> {
-        let request = http::Request::get(format!("/v1/x?{query}")).body(()).unwrap();
+        let request = http::Request::get(format!("/v1/x?{query}"))
+            .body(())
+            .unwrap();
         Page::from_request_parts(&mut request.into_parts().0, &()).await
     }
 
@@ -114,9 +119,21 @@ mod tests {
     async fn a_cursor_reads_back_and_nonsense_is_refused() {
         let listed = Listed::new(vec![1], Some("ep_1"));
         let query = format!("cursor={}", listed.next_cursor.unwrap());
-        assert_eq!(page(&query).await.unwrap().after::<String>().unwrap().unwrap(), "ep_1");
+        assert_eq!(
+            page(&query)
+                .await
+                .unwrap()
+                .after::<String>()
+                .unwrap()
+                .unwrap(),
+            "ep_1"
+        );
         assert_eq!(page("").await.unwrap().after::<String>().unwrap(), None);
-        let error = page("cursor=%00nonsense").await.unwrap().after::<String>().unwrap_err();
+        let error = page("cursor=%00nonsense")
+            .await
+            .unwrap()
+            .after::<String>()
+            .unwrap_err();
         assert_eq!(error.status(), 400);
     }
 }

@@ -77,17 +77,23 @@ where
             (None, None) => None,
             (None, Some(named)) => {
                 let id = TenantId::new(named).ok();
-                let view = id.and_then(|id| snapshot.tenant(&id).map(|view| view.tenant.id.clone()));
+                let view =
+                    id.and_then(|id| snapshot.tenant(&id).map(|view| view.tenant.id.clone()));
                 Some(view.ok_or_else(|| ApiError::not_found("tenant"))?)
             }
         };
-        Ok(Self { key: Arc::clone(key), tenant })
+        Ok(Self {
+            key: Arc::clone(key),
+            tenant,
+        })
     }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     const WANTED: &str = "send the header Authorization: Bearer <API key>";
-    let value = headers.get(AUTHORIZATION).ok_or_else(|| ApiError::unauthorized(WANTED))?;
+    let value = headers
+        .get(AUTHORIZATION)
+        .ok_or_else(|| ApiError::unauthorized(WANTED))?;
     let (scheme, key) = value
         .to_str()
         .ok()
@@ -105,7 +111,9 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(ApiError::bad_request("the header Fanfare-Tenant stands there twice"));
+        return Err(ApiError::bad_request(
+            "the header Fanfare-Tenant stands there twice",
+        ));
     }
     match value.to_str() {
         Ok(value) => Ok(Some(value)),

@@ -46,19 +46,31 @@ mod tests {
 
     async fn answer(method: Method, path: &str) -> Response {
         let broken = || async { panic!("a secret detail") as &'static str };
-        let router = rim(Router::new().route("/there", get("ok")).route("/broken", get(broken)));
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let router = rim(Router::new()
+            .route("/there", get("ok"))
+            .route("/broken", get(broken)));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
         router.oneshot(request).await.unwrap()
     }
 
     #[tokio::test]
     async fn what_no_handler_answers_is_a_problem_document_too() {
-        for (method, path, status) in
-            [(Method::GET, "/nowhere", 404), (Method::POST, "/there", 405), (Method::GET, "/broken", 500)]
-        {
+        for (method, path, status) in [
+            (Method::GET, "/nowhere", 404),
+            (Method::POST, "/there", 405),
+            (Method::GET, "/broken", 500),
+        ] {
             let response = answer(method, path).await;
             assert_eq!(response.status(), status, "{path}");
-            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json", "{path}");
+            assert_eq!(
+                response.headers()[CONTENT_TYPE],
+                "application/problem+json",
+                "{path}"
+            );
         }
         let allowed = answer(Method::POST, "/there").await;
         assert_eq!(allowed.headers()[ALLOW], "GET,HEAD");

@@ -25,7 +25,7 @@ pub(crate) struct Admin<'a> {
 impl Admin<'_> {
     pub(crate) fn create_tenant(self, id: &str) -> anyhow::Result<()> {
         let tenant = json!({"id": id, "name": id, "plan": "enterprise"});
-        self.post(id, "/v1/tenants", &tenant).map(|_| ())
+        self.post(None, "/v1/tenants", &tenant).map(|_| ())
     }
 
     /// Creates an endpoint for the events of `product`; answers its id.
@@ -39,7 +39,7 @@ impl Admin<'_> {
             "url": url, "dialect": "standard", "event_types": ["*"], "product": product,
             "timeout_s": TIMEOUT_S,
         });
-        let created = self.post(tenant, "/v1/endpoints", &endpoint)?;
+        let created = self.post(Some(tenant), "/v1/endpoints", &endpoint)?;
         Ok(created["id"]
             .as_str()
             .context("an endpoint without an id")?
@@ -48,7 +48,7 @@ impl Admin<'_> {
 
     pub(crate) fn disable(self, tenant: &str, endpoint: &str) -> anyhow::Result<()> {
         self.post(
-            tenant,
+            Some(tenant),
             &format!("/v1/endpoints/{endpoint}/disable"),
             &json!({}),
         )
@@ -58,18 +58,20 @@ impl Admin<'_> {
     /// Enables an endpoint and releases what it holds.
     pub(crate) fn enable(self, tenant: &str, endpoint: &str) -> anyhow::Result<()> {
         let path = format!("/v1/endpoints/{endpoint}/enable");
-        self.post(tenant, &path, &json!({"held": "deliver"}))
+        self.post(Some(tenant), &path, &json!({"held": "deliver"}))
             .map(|_| ())
     }
 
-    fn post(self, tenant: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+    fn post(self, tenant: Option<&str>, path: &str, body: &Value) -> anyhow::Result<Value> {
         let body = body.to_string();
+        let tenant = tenant.map(|tenant| format!("fanfare-tenant: {tenant}\r\n"));
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
-             fanfare-tenant: {tenant}\r\ncontent-type: application/json\r\n\
+             {}content-type: application/json\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
             self.api,
             self.key,
+            tenant.unwrap_or_default(),
             body.len()
         );
         let (status, answer) = exchange(self.api, &request)?;

@@ -117,7 +117,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
 
 fn measure_mode(setting: &Setting<'_>, mode: Mode, report: &mut Report) -> anyhow::Result<()> {
     let services = match mode {
-        Mode::Services => Some(Services::from_environment()?),
+        Mode::Services => Some(Services::find_or_start(&setting.directory)?),
         Mode::Embedded => None,
     };
     let services = services.as_ref();

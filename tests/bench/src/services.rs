@@ -1,17 +1,26 @@
-//! PostgreSQL, RabbitMQ and Redis as the environment names them, and a fresh corner of each: a
-//! database, a virtual host, an empty Redis database.
+//! PostgreSQL, RabbitMQ and Redis as the environment names them, or else private ones for the time
+//! of the bench; and a fresh corner of each: a database, a virtual host, an empty Redis database.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::runtime::Runtime;
 use url::Url;
 
 use crate::process::{self, Pid};
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../services.sh");
+const POSTGRES_URL: &str = "FANFARE_TEST_POSTGRES_URL";
+const AMQP_URL: &str = "FANFARE_TEST_AMQP_URL";
+const REDIS_URL: &str = "FANFARE_TEST_REDIS_URL";
+const RABBITMQCTL: &str = "FANFARE_TEST_RABBITMQCTL";
 /// Redis has this many databases unless told otherwise.
 const REDIS_DATABASES: u32 = 16;
 
@@ -25,6 +34,8 @@ pub(crate) struct Services {
     pub postgres_pid: Option<Pid>,
     pub rabbitmq_pid: Option<Pid>,
     pub redis_pid: Option<Pid>,
+    /// Removed when this is dropped.
+    _started: Option<Started>,
 }
 
 /// A corner of the services of one's own. [`Services::remove`] takes it away.
@@ -37,20 +48,42 @@ pub(crate) struct Corner {
 }
 
 impl Services {
-    pub(crate) fn from_environment() -> anyhow::Result<Self> {
-        let postgres = url("FANFARE_TEST_POSTGRES_URL")?;
-        let amqp = url("FANFARE_TEST_AMQP_URL")?;
-        let redis = url("FANFARE_TEST_REDIS_URL")?;
-        let pid = |url: &Url, default| process::listener(url.port().unwrap_or(default));
-        Ok(Self {
-            rabbitmqctl: setting("FANFARE_TEST_RABBITMQCTL")?,
-            postgres_pid: pid(&postgres, 5432),
-            rabbitmq_pid: pid(&amqp, 5672),
-            redis_pid: pid(&redis, 6379),
-            postgres,
-            amqp,
-            redis,
-        })
+    /// Those of the environment, or else new ones with their data in `directory`, which stop when
+    /// this is dropped.
+    pub(crate) fn find_or_start(directory: &Path) -> anyhow::Result<Self> {
+        match Self::new(from_environment(), None) {
+            Some(found) => found,
+            None => {
+                let started = Started::up(directory.join("services"))?;
+                let settings = started.settings()?;
+                Self::new(settings, Some(started)).context("services.sh names no services")?
+            }
+        }
+    }
+
+    fn new(
+        mut settings: BTreeMap<String, String>,
+        started: Option<Started>,
+    ) -> Option<anyhow::Result<Self>> {
+        let mut take = |name| settings.remove(name);
+        let (postgres, amqp) = (take(POSTGRES_URL)?, take(AMQP_URL)?);
+        let (redis, rabbitmqctl) = (take(REDIS_URL)?, take(RABBITMQCTL)?);
+        let parse = || {
+            let (postgres, amqp) = (Url::parse(&postgres)?, Url::parse(&amqp)?);
+            let redis = Url::parse(&redis)?;
+            let pid = |url: &Url, default| process::listener(url.port().unwrap_or(default));
+            Ok(Self {
+                rabbitmqctl,
+                postgres_pid: pid(&postgres, 5432),
+                rabbitmq_pid: pid(&amqp, 5672),
+                redis_pid: pid(&redis, 6379),
+                postgres,
+                amqp,
+                redis,
+                _started: started,
+            })
+        };
+        Some(parse())
     }
 
     /// The `number`-th corner of this process.
@@ -123,17 +156,71 @@ impl Services {
     }
 }
 
-fn url(name: &str) -> anyhow::Result<Url> {
-    Url::parse(&setting(name)?).with_context(|| format!("{name} is not a URL"))
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "the test services announce themselves so"
 )]
-fn setting(name: &str) -> anyhow::Result<String> {
-    match std::env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value),
-        _ => bail!("{name} is not set: run make bench, or tests/services.sh up"),
+fn from_environment() -> BTreeMap<String, String> {
+    let names = [POSTGRES_URL, AMQP_URL, REDIS_URL, RABBITMQCTL];
+    let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    names
+        .into_iter()
+        .filter_map(set)
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+/// Services of this process; dropping it removes them with their data.
+#[derive(Debug)]
+struct Started {
+    directory: PathBuf,
+}
+
+impl Started {
+    fn up(directory: PathBuf) -> anyhow::Result<Self> {
+        fs::create_dir_all(&directory)?;
+        let started = Self { directory };
+        ensure!(
+            run(&["install".as_ref()])?,
+            "services.sh could not install what is missing"
+        );
+        ensure!(
+            started.script("up")?,
+            "services.sh could not start the services"
+        );
+        Ok(started)
+    }
+
+    /// What `services.sh` exports: lines `export NAME='value'`.
+    fn settings(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let text = fs::read_to_string(self.directory.join("env"))?;
+        let exported = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        Ok(exported
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect())
+    }
+
+    fn script(&self, verb: &str) -> anyhow::Result<bool> {
+        run(&[verb.as_ref(), self.directory.as_os_str()])
+    }
+}
+
+fn run(arguments: &[&OsStr]) -> anyhow::Result<bool> {
+    let mut command = Command::new(SCRIPT);
+    // The table alone goes to the standard output.
+    command.args(arguments).stdout(std::io::stderr());
+    Ok(command
+        .status()
+        .with_context(|| format!("cannot run {SCRIPT}"))?
+        .success())
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !self.script("remove").unwrap_or(false) {
+            eprintln!("services are left in {}", self.directory.display());
+        }
     }
 }

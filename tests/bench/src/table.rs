@@ -188,10 +188,8 @@ mod tests {
         row.figures
             .push(rate.target(Target::AtLeast(8_000.0)).floor(12_000.0));
         row.faults.push("1 delivery is missing".to_owned());
-        let report = Report {
-            floors: Vec::new(),
-            rows: vec![row],
-        };
+        let mut report = Report::new(Machine::default(), false);
+        report.rows.push(row);
         let text = markdown(&report);
         let line = "| one endpoint: deliveries | services | 4000/s | ≥ 8000/s | **no** | 12000/s | 3.00× |";
         assert!(text.contains(line), "{text}");

@@ -46,10 +46,7 @@ impl Installation {
     }
 
     /// One for a single test, with changed settings.
-    pub async fn start_with(
-        mode: Mode,
-        change: impl FnOnce(Settings) -> Settings,
-    ) -> Result<Self> {
+    pub async fn start_with(mode: Mode, change: impl FnOnce(Settings) -> Settings) -> Result<Self> {
         let folder = scratch_folder()?;
         let settings = match mode {
             Mode::Embedded => Settings::embedded(folder.path())?,
@@ -87,7 +84,13 @@ impl Installation {
                 (ingest, Some(dispatcher))
             }
         };
-        Ok(Self { mode, ingest, dispatcher, services, folder })
+        Ok(Self {
+            mode,
+            ingest,
+            dispatcher,
+            services,
+            folder,
+        })
     }
 
     /// The process that delivers.
@@ -102,12 +105,16 @@ impl Installation {
 
     /// Every process, each once.
     pub fn processes_mut(&mut self) -> Vec<&mut Fanfare> {
-        std::iter::once(&mut self.ingest).chain(self.dispatcher.as_mut()).collect()
+        std::iter::once(&mut self.ingest)
+            .chain(self.dispatcher.as_mut())
+            .collect()
     }
 
     /// Its own services.
     pub fn services(&self) -> Result<Arc<Services>> {
-        self.services.clone().context("this installation has no services of its own")
+        self.services
+            .clone()
+            .context("this installation has no services of its own")
     }
 
     /// Where the embedded store and queue are.
@@ -117,13 +124,20 @@ impl Installation {
 
     /// The name of its PostgreSQL database.
     pub fn database(&self) -> Result<&str> {
-        let url = self.ingest.settings().get("FANFARE__STORE__URL").context("a store")?;
+        let url = self
+            .ingest
+            .settings()
+            .get("FANFARE__STORE__URL")
+            .context("a store")?;
         Ok(url.rsplit_once('/').context("a database")?.1)
     }
 
     /// The URL of its broker.
     pub fn broker_url(&self) -> Result<&str> {
-        self.ingest.settings().get("FANFARE__BROKER__URL").context("a broker")
+        self.ingest
+            .settings()
+            .get("FANFARE__BROKER__URL")
+            .context("a broker")
     }
 
     /// The operator.
@@ -144,7 +158,11 @@ impl Installation {
 
     /// What all its processes have logged.
     pub fn logs(&self) -> String {
-        let dispatcher = self.dispatcher.as_ref().map(Fanfare::log).unwrap_or_default();
+        let dispatcher = self
+            .dispatcher
+            .as_ref()
+            .map(Fanfare::log)
+            .unwrap_or_default();
         self.ingest.log() + &dispatcher
     }
 }

@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// Whether the long versions of the bad days were asked for.
-#[expect(clippy::disallowed_methods, reason = "tests are told by environment how long to run")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by environment how long to run"
+)]
 pub fn full_length() -> bool {
     std::env::var("FANFARE_CHAOS").is_ok_and(|value| value == "full")
 }
@@ -34,7 +37,18 @@ pub fn id_of(value: &Value) -> &str {
 
 /// The attempts of a delivery, first to last.
 pub fn attempts_of(delivery: &Value) -> &[Value] {
-    delivery["attempts"].as_array().map(Vec::as_slice).unwrap_or_default()
+    delivery["attempts"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+/// The objects of a list.
+pub fn items(list: &Value) -> &[Value] {
+    list["items"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// Makes a test of each function, once embedded and once on services. The functions take a

@@ -9,12 +9,16 @@ use testkit::Received;
 
 /// Whether a delivery in the dialect `standard` is signed with a secret.
 pub fn verifies(received: &Received, secret: &str) -> bool {
-    let (Some(id), Some(timestamp)) =
-        (received.header("webhook-id"), received.header("webhook-timestamp"))
-    else {
+    let (Some(id), Some(timestamp)) = (
+        received.header("webhook-id"),
+        received.header("webhook-timestamp"),
+    ) else {
         return false;
     };
-    let Some(key) = secret.strip_prefix("whsec_").and_then(|key| STANDARD.decode(key).ok()) else {
+    let Some(key) = secret
+        .strip_prefix("whsec_")
+        .and_then(|key| STANDARD.decode(key).ok())
+    else {
         return false;
     };
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key of any length");
@@ -26,5 +30,9 @@ pub fn verifies(received: &Received, secret: &str) -> bool {
 
 /// The signatures that a delivery carries.
 pub fn signatures(received: &Received) -> Vec<&str> {
-    received.header("webhook-signature").unwrap_or_default().split(' ').collect()
+    received
+        .header("webhook-signature")
+        .unwrap_or_default()
+        .split(' ')
+        .collect()
 }

@@ -42,12 +42,25 @@ impl Weather {
         let settings = serde_json::json!({
             "retry": {"delays_s": DELAYS_S}, "circuit": {"open_after": 1000}, "timeout_s": 5,
         });
-        let endpoint = client.create_endpoint(&receiver.url(PATH), settings).await?;
-        let load = Load { per_second, ..Load::new(&client, prefix, events) };
+        let endpoint = client
+            .create_endpoint(&receiver.url(PATH), settings)
+            .await?;
+        let load = Load {
+            per_second,
+            ..Load::new(&client, prefix, events)
+        };
         let accepted = Arc::new(AtomicUsize::new(0));
         let running = tokio::spawn(load.clone().run(Arc::clone(&accepted)));
         let endpoint = id_of(&endpoint).to_owned();
-        Ok(Self { receiver, client, endpoint, load, accepted, running, disturbed: Vec::new() })
+        Ok(Self {
+            receiver,
+            client,
+            endpoint,
+            load,
+            accepted,
+            running,
+            disturbed: Vec::new(),
+        })
     }
 
     /// Notes that something breaks now or has just come back.
@@ -72,7 +85,10 @@ impl Weather {
     /// Waits until so many events have been accepted.
     pub async fn accepted_at_least(&self, count: usize, limit: Duration) -> Result<()> {
         let what = format!("{count} accepted events");
-        eventually(&what, limit, async || (self.accepted() >= count).then_some(())).await
+        eventually(&what, limit, async || {
+            (self.accepted() >= count).then_some(())
+        })
+        .await
     }
 
     /// Waits until every event is accepted and has arrived, and the log says so; then checks that
@@ -89,7 +105,11 @@ impl Weather {
             .await
             .with_context(|| format!("missing: {:?}; {report:?}", self.missing()))?;
         let log = eventually("every delivery is logged as delivered", limit, async || {
-            let delivered = self.client.count_deliveries(&self.endpoint, "delivered").await.ok()?;
+            let delivered = self
+                .client
+                .count_deliveries(&self.endpoint, "delivered")
+                .await
+                .ok()?;
             (delivered == events).then_some(())
         });
         if let Err(error) = log.await {
@@ -101,8 +121,18 @@ impl Weather {
 
     async fn statuses(&self) -> Result<BTreeMap<&'static str, usize>> {
         let mut counts = BTreeMap::new();
-        for status in ["queued", "retrying", "held", "delivered", "failed", "discarded"] {
-            counts.insert(status, self.client.count_deliveries(&self.endpoint, status).await?);
+        for status in [
+            "queued",
+            "retrying",
+            "held",
+            "delivered",
+            "failed",
+            "discarded",
+        ] {
+            counts.insert(
+                status,
+                self.client.count_deliveries(&self.endpoint, status).await?,
+            );
         }
         Ok(counts)
     }
@@ -112,7 +142,10 @@ impl Weather {
         let received = self.receiver.received(PATH);
         let arrived: std::collections::HashSet<_> = received.iter().map(|one| one.id()).collect();
         let expected = (0..self.load.events).map(|number| self.load.id(number));
-        expected.filter(|id| !arrived.contains(id.as_str())).take(5).collect()
+        expected
+            .filter(|id| !arrived.contains(id.as_str()))
+            .take(5)
+            .collect()
     }
 
     fn check_duplicates(&self, per_cent: usize) -> Result<()> {
@@ -148,5 +181,8 @@ impl Weather {
 pub fn percentile(values: &mut [Duration], per_cent: usize) -> Duration {
     values.sort_unstable();
     let last = values.len().saturating_sub(1);
-    values.get((values.len() * per_cent / 100).min(last)).copied().unwrap_or_default()
+    values
+        .get((values.len() * per_cent / 100).min(last))
+        .copied()
+        .unwrap_or_default()
 }

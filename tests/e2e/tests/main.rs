@@ -6,6 +6,7 @@ mod circuits;
 mod disk;
 mod following;
 mod holding;
+mod idempotency;
 mod isolation;
 mod kills;
 mod outages;

@@ -1,47 +1,59 @@
 //! What is published arrives, signed, once, and in every form that is accepted.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use e2e::{Installation, Mode, SOON, event, id_of, in_both_modes, verifies};
-use serde_json::{Value, json};
+use e2e::{Installation, Mode, SOON, in_both_modes, items, verifies};
+use serde_json::json;
 use testkit::Receiver;
-use tokio::task::JoinSet;
 
 in_both_modes!(
     an_event_arrives_signed_with_its_data_untouched,
     a_batch_of_1000_arrives_whole,
     ndjson_is_taken_line_by_line_and_bad_lines_are_named,
     cloud_events_arrive_in_all_three_forms,
-    sequences_have_no_gaps_however_many_publish_at_once,
-    the_same_id_from_50_connections_is_one_event_and_one_delivery,
-    the_same_id_a_month_later_is_still_a_duplicate,
-    the_same_id_with_another_content_is_a_conflict,
     an_endpoint_gets_what_it_asked_for_and_nothing_else,
 );
 
 async fn an_event_arrives_signed_with_its_data_untouched(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
-    let endpoint = client.create_endpoint(&receiver.url("/hook"), json!({})).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await?;
     let data = r#"{"z":1.0,"a":"zoë é <&>","license":{"id":"lic_1","key":"KP-ABCD"}}"#;
     let body = format!(
         r#"{{"id":"evt-1","type":"license.activated","occurred_at":"2026-04-15T12:00:00.000Z","data":{data}}}"#
     );
-    let answer = client.post_raw("/v1/events", &JSON, body.into_bytes()).await?.expect(202)?;
-    assert_eq!(answer, json!({"id": "evt-1", "sequence": 1, "duplicate": false}));
+    let answer = client
+        .post_raw("/v1/events", &JSON, body.into_bytes())
+        .await?
+        .expect(202)?;
+    assert_eq!(
+        answer,
+        json!({"id": "evt-1", "sequence": 1, "duplicate": false})
+    );
 
     let received = receiver.wait_for("/hook", 1, SOON).await?.remove(0);
     let secret = endpoint["secret"].as_str().context("a secret, this once")?;
     assert!(verifies(&received, secret), "{received:?}");
-    assert!(!verifies(&received, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+    assert!(!verifies(
+        &received,
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    ));
     assert_eq!(received.id(), "evt-1");
     let text = String::from_utf8_lossy(&received.body);
     assert!(text.contains(data), "byte for byte: {text}");
     assert_eq!(received.json()["type"], "license.activated");
 
-    let delivery = client.delivery_with_status("evt-1", "delivered", SOON).await?;
-    assert_eq!(delivery["attempts"].as_array().map(Vec::len), Some(1), "{delivery}");
+    let delivery = client
+        .delivery_with_status("evt-1", "delivered", SOON)
+        .await?;
+    assert_eq!(
+        delivery["attempts"].as_array().map(Vec::len),
+        Some(1),
+        "{delivery}"
+    );
     assert_eq!(receiver.count("/hook"), 1);
     Ok(())
 }
@@ -51,30 +63,50 @@ const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 async fn a_batch_of_1000_arrives_whole(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
-    client.create_endpoint(&receiver.url("/hook"), json!({})).await?;
+    client
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await?;
     let batch: Vec<_> = (0..1000)
-        .map(|n| json!({"id": format!("b-{n}"), "type": "license.validated",
-            "data": {"license": {"id": format!("lic_{}", n % 10)}}}))
+        .map(|n| {
+            json!({"id": format!("b-{n}"), "type": "license.validated",
+            "data": {"license": {"id": format!("lic_{}", n % 10)}}})
+        })
         .collect();
-    let answer = client.post("/v1/events/batch", &json!(batch)).await?.expect(200)?;
+    let answer = client
+        .post("/v1/events/batch", &json!(batch))
+        .await?
+        .expect(200)?;
     let results = answer["results"].as_array().context("results")?;
     assert_eq!(results.len(), 1000);
     for (index, result) in results.iter().enumerate() {
-        assert_eq!((&result["index"], &result["status"]), (&json!(index), &json!(202)), "{result}");
+        assert_eq!(
+            (&result["index"], &result["status"]),
+            (&json!(index), &json!(202)),
+            "{result}"
+        );
         assert_eq!(result["id"], format!("b-{index}"));
     }
     receiver.wait_for_distinct("/hook", 1000, SOON).await?;
     assert_eq!(receiver.count("/hook"), 1000, "each once");
-    let again = client.post("/v1/events/batch", &json!(batch)).await?.expect(200)?;
-    assert!(again["results"].as_array().is_some_and(|all| all.iter().all(|r| r["status"] == 202)));
-    let timeline = client.get("/v1/licenses/lic_3/events?limit=200").await?.expect(200)?;
-    let sequences: Vec<_> = items(&timeline).iter().map(|event| event["sequence"].clone()).collect();
+    let again = client
+        .post("/v1/events/batch", &json!(batch))
+        .await?
+        .expect(200)?;
+    assert!(
+        again["results"]
+            .as_array()
+            .is_some_and(|all| all.iter().all(|r| r["status"] == 202))
+    );
+    let timeline = client
+        .get("/v1/licenses/lic_3/events?limit=200")
+        .await?
+        .expect(200)?;
+    let sequences: Vec<_> = items(&timeline)
+        .iter()
+        .map(|event| event["sequence"].clone())
+        .collect();
     assert_eq!(json!(sequences), json!((1..=100).collect::<Vec<_>>()));
     Ok(())
-}
-
-fn items(list: &Value) -> &[Value] {
-    list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 async fn ndjson_is_taken_line_by_line_and_bad_lines_are_named(mode: Mode) -> Result<()> {
@@ -89,16 +121,34 @@ async fn ndjson_is_taken_line_by_line_and_bad_lines_are_named(mode: Mode) -> Res
         "\n",
     );
     let headers = [("content-type", "application/x-ndjson")];
-    let answer = client.post_raw("/v1/events/batch", &headers, lines.into()).await?.expect(200)?;
+    let answer = client
+        .post_raw("/v1/events/batch", &headers, lines.into())
+        .await?
+        .expect(200)?;
     let results = answer["results"].as_array().context("results")?;
-    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64()).collect();
+    let statuses: Vec<_> = results
+        .iter()
+        .map(|result| result["status"].as_u64())
+        .collect();
     assert_eq!(statuses.len(), 4, "{answer}");
-    assert_eq!((statuses[0], statuses[3]), (Some(202), Some(202)), "{answer}");
+    assert_eq!(
+        (statuses[0], statuses[3]),
+        (Some(202), Some(202)),
+        "{answer}"
+    );
     for bad in [1, 2] {
-        assert!(statuses[bad].is_some_and(|status| (400..500).contains(&status)), "{answer}");
+        assert!(
+            statuses[bad].is_some_and(|status| (400..500).contains(&status)),
+            "{answer}"
+        );
         assert!(results[bad]["detail"].is_string(), "{answer}");
     }
-    assert!(results[1]["detail"].as_str().is_some_and(|detail| detail.contains("type")), "{answer}");
+    assert!(
+        results[1]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("type")),
+        "{answer}"
+    );
     assert_eq!(client.get("/v1/events/n-0").await?.status, 200);
     assert_eq!(client.get("/v1/events/n-1").await?.status, 404);
     Ok(())
@@ -107,7 +157,9 @@ async fn ndjson_is_taken_line_by_line_and_bad_lines_are_named(mode: Mode) -> Res
 async fn cloud_events_arrive_in_all_three_forms(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
-    client.create_endpoint(&receiver.url("/hook"), json!({})).await?;
+    client
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await?;
     let cloud_event = |id: &str| {
         json!({"specversion": "1.0", "id": id, "source": "/licenses", "type": "license.created",
             "time": "2026-04-15T12:00:00Z", "datacontenttype": "application/json",
@@ -115,12 +167,25 @@ async fn cloud_events_arrive_in_all_three_forms(mode: Mode) -> Result<()> {
     };
     let structured = [("content-type", "application/cloudevents+json")];
     let body = serde_json::to_vec(&cloud_event("ce-structured"))?;
-    client.post_raw("/v1/events", &structured, body).await?.expect(202)?;
+    client
+        .post_raw("/v1/events", &structured, body)
+        .await?
+        .expect(202)?;
 
     let batch = [("content-type", "application/cloudevents-batch+json")];
-    let body = serde_json::to_vec(&json!([cloud_event("ce-batch-0"), cloud_event("ce-batch-1")]))?;
-    let answer = client.post_raw("/v1/events/batch", &batch, body).await?.expect(200)?;
-    assert_eq!(answer["results"].as_array().map(Vec::len), Some(2), "{answer}");
+    let body = serde_json::to_vec(&json!([
+        cloud_event("ce-batch-0"),
+        cloud_event("ce-batch-1")
+    ]))?;
+    let answer = client
+        .post_raw("/v1/events/batch", &batch, body)
+        .await?
+        .expect(200)?;
+    assert_eq!(
+        answer["results"].as_array().map(Vec::len),
+        Some(2),
+        "{answer}"
+    );
 
     let binary = [
         ("content-type", "application/json"),
@@ -131,129 +196,28 @@ async fn cloud_events_arrive_in_all_three_forms(mode: Mode) -> Result<()> {
         ("ce-time", "2026-04-15T12:00:00Z"),
     ];
     let body = serde_json::to_vec(&cloud_event("ce-binary")["data"])?;
-    client.post_raw("/v1/events", &binary, body).await?.expect(202)?;
+    client
+        .post_raw("/v1/events", &binary, body)
+        .await?
+        .expect(202)?;
 
     let received = receiver.wait_for("/hook", 4, SOON).await?;
-    let forms: BTreeSet<_> = received.iter().map(|one| one.json()["data"]["form"].clone().to_string()).collect();
+    let forms: BTreeSet<_> = received
+        .iter()
+        .map(|one| one.json()["data"]["form"].clone().to_string())
+        .collect();
     let wanted = ["ce-structured", "ce-batch-0", "ce-batch-1", "ce-binary"];
-    assert_eq!(forms, wanted.iter().map(|id| json!(id).to_string()).collect());
+    assert_eq!(
+        forms,
+        wanted.iter().map(|id| json!(id).to_string()).collect()
+    );
     let ids: BTreeSet<_> = received.iter().map(|one| one.id().to_owned()).collect();
     assert_eq!(ids, wanted.iter().map(|id| (*id).to_owned()).collect());
-    let timeline = client.get("/v1/licenses/lic_ce/events").await?.expect(200)?;
+    let timeline = client
+        .get("/v1/licenses/lic_ce/events")
+        .await?
+        .expect(200)?;
     assert_eq!(items(&timeline).len(), 4);
-    Ok(())
-}
-
-async fn sequences_have_no_gaps_however_many_publish_at_once(mode: Mode) -> Result<()> {
-    const CONNECTIONS: usize = 20;
-    const EACH: usize = 50;
-    let client = Installation::shared(mode).await?.tenant().await?;
-    let mut publishers = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let client = client.clone();
-        publishers.spawn(async move {
-            let mut sequences = Vec::new();
-            for _ in 0..EACH {
-                let answer = client.publish(&event("license.validated", "lic_busy")).await?;
-                sequences.push(answer["sequence"].as_u64().context("a sequence")?);
-            }
-            anyhow::Ok(sequences)
-        });
-    }
-    let mut answered = BTreeSet::new();
-    while let Some(sequences) = publishers.join_next().await {
-        answered.extend(sequences??);
-    }
-    let all = (CONNECTIONS * EACH) as u64;
-    assert_eq!(answered, (1..=all).collect(), "answered to the publishers");
-
-    let mut after = 0;
-    while after < all {
-        let path = format!("/v1/licenses/lic_busy/events?after_sequence={after}");
-        let page = client.get(&path).await?.expect(200)?;
-        for one in items(&page) {
-            after += 1;
-            assert_eq!(one["sequence"], after, "in order on the timeline");
-        }
-        assert!(!items(&page).is_empty(), "the timeline ends after {after}");
-    }
-    Ok(())
-}
-
-async fn the_same_id_from_50_connections_is_one_event_and_one_delivery(mode: Mode) -> Result<()> {
-    let client = Installation::shared(mode).await?.tenant().await?;
-    let receiver = Receiver::start().await?;
-    client.create_endpoint(&receiver.url("/hook"), json!({})).await?;
-    let mut publishers = JoinSet::new();
-    for _ in 0..50 {
-        let client = client.clone();
-        let event = json!({"id": "same", "type": "license.created", "data": {"license": {"id": "l"}}});
-        publishers.spawn(async move { client.publish(&event).await });
-    }
-    let mut answers = BTreeMap::new();
-    while let Some(answer) = publishers.join_next().await {
-        let answer = answer??;
-        assert_eq!((id_of(&answer), &answer["sequence"]), ("same", &json!(1)), "{answer}");
-        *answers.entry(answer["duplicate"].as_bool()).or_insert(0) += 1;
-    }
-    assert_eq!(answers, BTreeMap::from([(Some(false), 1), (Some(true), 49)]));
-    client.delivery_with_status("same", "delivered", SOON).await?;
-    // One published afterwards has arrived: what was to come of the fifty has, too.
-    client.publish(&json!({"id": "next", "type": "license.created", "data": {}})).await?;
-    receiver.wait_for_distinct("/hook", 2, SOON).await?;
-    assert_eq!(receiver.count("/hook"), 2);
-    assert_eq!(client.deliveries_of("same").await?.len(), 1);
-    Ok(())
-}
-
-async fn the_same_id_a_month_later_is_still_a_duplicate(mode: Mode) -> Result<()> {
-    let faketime = faketime().context("libfaketime is missing: run `tests/services.sh install`")?;
-    let mut installation = Installation::start(mode).await?;
-    let (tenant, client) = installation.named_tenant().await?;
-    let receiver = Receiver::start().await?;
-    client.create_endpoint(&receiver.url("/hook"), json!({})).await?;
-    let event = json!({"id": "old", "type": "license.created", "data": {"license": {"id": "l"}}});
-    client.publish(&event).await?;
-    client.delivery_with_status("old", "delivered", SOON).await?;
-
-    for process in installation.processes_mut() {
-        process.kill()?;
-        process.change(|settings| {
-            settings
-                .with("LD_PRELOAD", &faketime)
-                .with("FAKETIME", "+31d")
-                .with("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        });
-        process.restart().await?;
-    }
-    let client = installation.operator()?.for_tenant(&tenant);
-    let again = client.publish(&event).await?;
-    assert_eq!(again, json!({"id": "old", "sequence": 1, "duplicate": true}));
-    let next = client.publish(&json!({"id": "new", "type": "license.created",
-        "data": {"license": {"id": "l"}}}));
-    assert_eq!(next.await?["sequence"], 2);
-    client.delivery_with_status("new", "delivered", SOON).await?;
-    let ids: HashSet<_> = receiver.received("/hook").iter().map(|one| one.id().to_owned()).collect();
-    assert_eq!((ids.len(), receiver.count("/hook")), (2, 2), "each event once");
-    Ok(())
-}
-
-/// The library that shows a process another time.
-fn faketime() -> Option<String> {
-    let folders = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
-    let path = |folder| format!("/usr/lib/{folder}/faketime/libfaketimeMT.so.1");
-    folders.map(path).into_iter().find(|path| std::path::Path::new(path).exists())
-}
-
-async fn the_same_id_with_another_content_is_a_conflict(mode: Mode) -> Result<()> {
-    let client = Installation::shared(mode).await?.tenant().await?;
-    let with = |plan: &str| json!({"id": "c", "type": "license.created", "data": {"plan": plan}});
-    client.publish(&with("a")).await?;
-    let conflict = client.post("/v1/events", &with("b")).await?;
-    assert_eq!(conflict.status, 409, "{}", conflict.text());
-    assert_eq!(conflict.header("content-type"), Some("application/problem+json"));
-    let kept = client.get("/v1/events/c").await?.expect(200)?;
-    assert_eq!(kept["data"]["plan"], "a");
     Ok(())
 }
 
@@ -261,7 +225,10 @@ async fn an_endpoint_gets_what_it_asked_for_and_nothing_else(mode: Mode) -> Resu
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
     let wishes = [
-        ("/types", json!({"event_types": ["license.revoked", "activation.*"]})),
+        (
+            "/types",
+            json!({"event_types": ["license.revoked", "activation.*"]}),
+        ),
         ("/staging", json!({"environment": "staging"})),
         ("/product", json!({"product": "prod_1"})),
     ];
@@ -279,9 +246,17 @@ async fn an_endpoint_gets_what_it_asked_for_and_nothing_else(mode: Mode) -> Resu
     }
     let ids = async |path: &str, count| {
         let received = receiver.wait_for(path, count, SOON).await?;
-        anyhow::Ok(received.iter().map(|one| one.id().to_owned()).collect::<BTreeSet<_>>())
+        anyhow::Ok(
+            received
+                .iter()
+                .map(|one| one.id().to_owned())
+                .collect::<BTreeSet<_>>(),
+        )
     };
-    assert_eq!(ids("/types", 2).await?, ["2", "3"].map(str::to_owned).into());
+    assert_eq!(
+        ids("/types", 2).await?,
+        ["2", "3"].map(str::to_owned).into()
+    );
     assert_eq!(ids("/staging", 1).await?, ["3"].map(str::to_owned).into());
     assert_eq!(ids("/product", 1).await?, ["4"].map(str::to_owned).into());
     assert!(client.deliveries_of("1").await?.is_empty());

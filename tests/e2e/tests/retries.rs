@@ -24,7 +24,10 @@ async fn publish(client: &Client, id: &str) -> Result<Value> {
 }
 
 fn statuses(delivery: &Value) -> Vec<u64> {
-    attempts_of(delivery).iter().filter_map(|attempt| attempt["status_code"].as_u64()).collect()
+    attempts_of(delivery)
+        .iter()
+        .filter_map(|attempt| attempt["status_code"].as_u64())
+        .collect()
 }
 
 async fn a_failed_attempt_is_made_again_with_the_same_id(mode: Mode) -> Result<()> {
@@ -32,30 +35,49 @@ async fn a_failed_attempt_is_made_again_with_the_same_id(mode: Mode) -> Result<(
     let receiver = Receiver::start().await?;
     receiver.script("/hook", [Behavior::status(500), Behavior::status(302)]);
     let settings = json!({"retry": {"delays_s": [2, 1]}});
-    let endpoint = client.create_endpoint(&receiver.url("/hook"), settings).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
     publish(&client, "r-1").await?;
 
     let waiting = client.delivery_with_status("r-1", "retrying", SOON).await?;
     assert!(waiting["next_attempt_at"].is_string(), "{waiting}");
     assert_eq!(statuses(&waiting), [500], "{waiting}");
 
-    let delivered = client.delivery_with_status("r-1", "delivered", SOON).await?;
-    assert_eq!(statuses(&delivered), [500, 302, 204], "a redirect is not followed: {delivered}");
-    let numbers: Vec<_> = attempts_of(&delivered).iter().map(|one| one["number"].clone()).collect();
+    let delivered = client
+        .delivery_with_status("r-1", "delivered", SOON)
+        .await?;
+    assert_eq!(
+        statuses(&delivered),
+        [500, 302, 204],
+        "a redirect is not followed: {delivered}"
+    );
+    let numbers: Vec<_> = attempts_of(&delivered)
+        .iter()
+        .map(|one| one["number"].clone())
+        .collect();
     assert_eq!(numbers, [1, 2, 3]);
 
     let received = receiver.received("/hook");
-    let [first, second, third] = received.as_slice() else { panic!("three: {received:?}") };
+    let [first, second, third] = received.as_slice() else {
+        panic!("three: {received:?}")
+    };
     let gaps = [second.at - first.at, third.at - second.at];
     for (gap, delay_s) in gaps.into_iter().zip([2.0, 1.0]) {
         // Never early; jitter lengthens by a tenth at most, the queue by a second at most.
         let latest = Duration::from_secs_f64(delay_s * 1.1 + 1.0);
-        assert!(gap >= Duration::from_secs_f64(delay_s) && gap <= latest, "{gaps:?}");
+        assert!(
+            gap >= Duration::from_secs_f64(delay_s) && gap <= latest,
+            "{gaps:?}"
+        );
     }
     let secret = endpoint["secret"].as_str().unwrap_or_default();
     for request in &received {
         assert_eq!(request.id(), "r-1");
-        assert!(verifies(request, secret), "each attempt is signed: {request:?}");
+        assert!(
+            verifies(request, secret),
+            "each attempt is signed: {request:?}"
+        );
     }
     Ok(())
 }
@@ -66,13 +88,20 @@ async fn retry_after_postpones_the_next_attempt(mode: Mode) -> Result<()> {
     receiver.script("/later", [Behavior::with_header(503, "Retry-After", "4")]);
     receiver.script("/sooner", [Behavior::with_header(429, "Retry-After", "0")]);
     let settings = json!({"retry": {"delays_s": [2]}});
-    client.create_endpoint(&receiver.url("/later"), settings.clone()).await?;
-    client.create_endpoint(&receiver.url("/sooner"), settings).await?;
+    client
+        .create_endpoint(&receiver.url("/later"), settings.clone())
+        .await?;
+    client
+        .create_endpoint(&receiver.url("/sooner"), settings)
+        .await?;
     publish(&client, "r-2").await?;
     let later = receiver.wait_for("/later", 2, SOON).await?;
     let sooner = receiver.wait_for("/sooner", 2, SOON).await?;
     let gap = later[1].at - later[0].at;
-    assert!(gap >= Duration::from_secs(4) && gap < Duration::from_millis(5500), "{gap:?}");
+    assert!(
+        gap >= Duration::from_secs(4) && gap < Duration::from_millis(5500),
+        "{gap:?}"
+    );
     let gap = sooner[1].at - sooner[0].at;
     assert!(gap >= Duration::from_secs(2), "it only postpones: {gap:?}");
     Ok(())
@@ -83,7 +112,9 @@ async fn a_schedule_that_is_exhausted_fails_the_delivery(mode: Mode) -> Result<(
     let receiver = Receiver::start().await?;
     receiver.behave("/hook", Behavior::status(500));
     let settings = json!({"retry": {"delays_s": [1]}});
-    let endpoint = client.create_endpoint(&receiver.url("/hook"), settings).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
     publish(&client, "r-3").await?;
     let failed = client.delivery_with_status("r-3", "failed", SOON).await?;
     assert_eq!(statuses(&failed), [500, 500]);
@@ -109,7 +140,9 @@ async fn an_exhausted_delivery_disables_the_endpoint_that_asked_for_it(mode: Mod
     let receiver = Receiver::start().await?;
     receiver.behave("/hook", Behavior::status(500));
     let settings = json!({"retry": {"delays_s": []}, "on_exhausted": "disable"});
-    let endpoint = client.create_endpoint(&receiver.url("/hook"), settings).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
     publish(&client, "r-4").await?;
     client.delivery_with_status("r-4", "failed", SOON).await?;
     disabled(&client, &endpoint, "exhausted").await
@@ -119,10 +152,16 @@ async fn an_answer_of_410_disables_the_endpoint(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
     receiver.behave("/hook", Behavior::status(410));
-    let endpoint = client.create_endpoint(&receiver.url("/hook"), json!({})).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await?;
     publish(&client, "r-5").await?;
     let failed = client.delivery_with_status("r-5", "failed", SOON).await?;
-    assert_eq!(statuses(&failed), [410], "asked once and never again: {failed}");
+    assert_eq!(
+        statuses(&failed),
+        [410],
+        "asked once and never again: {failed}"
+    );
     disabled(&client, &endpoint, "gone").await?;
     // What comes now is held, not lost.
     publish(&client, "r-6").await?;
@@ -136,12 +175,21 @@ async fn a_failed_delivery_can_be_sent_again_by_hand(mode: Mode) -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.script("/hook", [Behavior::status(500)]);
     let settings = json!({"retry": {"delays_s": []}});
-    client.create_endpoint(&receiver.url("/hook"), settings).await?;
+    client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
     publish(&client, "r-7").await?;
     let failed = client.delivery_with_status("r-7", "failed", SOON).await?;
-    let answer = client.post(&format!("/v1/deliveries/{}/retry", id_of(&failed)), &json!({})).await?;
+    let answer = client
+        .post(
+            &format!("/v1/deliveries/{}/retry", id_of(&failed)),
+            &json!({}),
+        )
+        .await?;
     assert_eq!(answer.status / 100, 2, "{}", answer.text());
-    let delivered = client.delivery_with_status("r-7", "delivered", SOON).await?;
+    let delivered = client
+        .delivery_with_status("r-7", "delivered", SOON)
+        .await?;
     assert_eq!(statuses(&delivered), [500, 204]);
     assert_eq!(id_of(&delivered), id_of(&failed));
     let received = receiver.received("/hook");
@@ -154,13 +202,18 @@ async fn failed_deliveries_can_be_sent_again_by_filter(mode: Mode) -> Result<()>
     let receiver = Receiver::start().await?;
     receiver.behave("/hook", Behavior::status(500));
     let settings = json!({"retry": {"delays_s": []}, "circuit": {"open_after": 1000}});
-    let endpoint = client.create_endpoint(&receiver.url("/hook"), settings).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
     for n in 0..10 {
         publish(&client, &format!("r-8-{n}")).await?;
     }
     let all_are = async |status: &str| {
         eventually(status, SOON, async || {
-            let count = client.count_deliveries(id_of(&endpoint), status).await.ok()?;
+            let count = client
+                .count_deliveries(id_of(&endpoint), status)
+                .await
+                .ok()?;
             (count == 10).then_some(())
         })
         .await
@@ -178,11 +231,16 @@ async fn a_waiting_retry_goes_to_the_url_as_it_is_by_then(mode: Mode) -> Result<
     let receiver = Receiver::start().await?;
     receiver.behave("/old", Behavior::status(500));
     let settings = json!({"retry": {"delays_s": [3]}});
-    let endpoint = client.create_endpoint(&receiver.url("/old"), settings).await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/old"), settings)
+        .await?;
     publish(&client, "r-9").await?;
     client.delivery_with_status("r-9", "retrying", SOON).await?;
     let path = format!("/v1/endpoints/{}", id_of(&endpoint));
-    client.patch(&path, &json!({"url": receiver.url("/new")})).await?.expect(200)?;
+    client
+        .patch(&path, &json!({"url": receiver.url("/new")}))
+        .await?
+        .expect(200)?;
     receiver.wait_for("/new", 1, SOON).await?;
     assert_eq!(receiver.count("/old"), 1);
     Ok(())

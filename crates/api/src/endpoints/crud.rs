@@ -17,11 +17,12 @@ use url::Url;
 use utoipa::IntoParams;
 use web::{ApiError, Id, Json, Listed, Page, PageParams, Principal, Problems, Query};
 
+use super::actions::close_circuit;
 use super::find;
 use super::input::EndpointInput;
 use super::view::{EndpointView, NewEndpointView, show, show_one};
 use crate::app::{App, check_room};
-use crate::{requeue, schema};
+use crate::schema;
 
 /// Endpoints of a tenant at most.
 const ENDPOINTS_MAX: usize = 10_000;
@@ -52,14 +53,24 @@ pub(super) async fn list(
     caller.require(Role::Viewer)?;
     let after: Option<EndpointId> = page.after()?;
     let snapshot = app.directory.snapshot();
-    let endpoints = snapshot.tenant(caller.tenant()?).map(|view| view.endpoints.as_slice());
+    let endpoints = snapshot
+        .tenant(caller.tenant()?)
+        .map(|view| view.endpoints.as_slice());
     let query = filter.query.map(|query| query.to_lowercase());
     let mut found: Vec<Arc<Endpoint>> = endpoints
         .unwrap_or_default()
         .iter()
         .filter(|endpoint| after.is_none_or(|after| endpoint.id > after))
-        .filter(|endpoint| filter.active.is_none_or(|active| endpoint.is_active() == active))
-        .filter(|endpoint| filter.environment.is_none_or(|it| endpoint.environment == Some(it)))
+        .filter(|endpoint| {
+            filter
+                .active
+                .is_none_or(|active| endpoint.is_active() == active)
+        })
+        .filter(|endpoint| {
+            filter
+                .environment
+                .is_none_or(|it| endpoint.environment == Some(it))
+        })
         .filter(|endpoint| query.as_ref().is_none_or(|query| mentions(endpoint, query)))
         .take(page.limit() as usize + 1)
         .cloned()
@@ -71,8 +82,15 @@ pub(super) async fn list(
 }
 
 fn mentions(endpoint: &Endpoint, query: &str) -> bool {
-    let texts = [Some(endpoint.url.as_str()), endpoint.name.as_deref(), endpoint.description.as_deref()];
-    texts.iter().flatten().any(|text| text.to_lowercase().contains(query))
+    let texts = [
+        Some(endpoint.url.as_str()),
+        endpoint.name.as_deref(),
+        endpoint.description.as_deref(),
+    ];
+    texts
+        .iter()
+        .flatten()
+        .any(|text| text.to_lowercase().contains(query))
 }
 
 /// Makes an endpoint. The answer shows its secret, this once.
@@ -89,7 +107,9 @@ pub(super) async fn create(
     caller.require(Role::Editor)?;
     let tenant = caller.tenant()?;
     let snapshot = app.directory.snapshot();
-    let count = snapshot.tenant(tenant).map_or(0, |view| view.endpoints.len());
+    let count = snapshot
+        .tenant(tenant)
+        .map_or(0, |view| view.endpoints.len());
     check_room("endpoints", count, ENDPOINTS_MAX)?;
     let url = input.check(&app.sender, &snapshot, tenant, None).await?;
     let secret = match &input.secret {
@@ -136,7 +156,11 @@ fn new_endpoint(
         created_at: now,
         updated_at: now,
         revision: 1,
-        secrets: vec![EndpointSecret { value: secret, created_at: now, signs_until: None }],
+        secrets: vec![EndpointSecret {
+            value: secret,
+            created_at: now,
+            signs_until: None,
+        }],
     };
     input.apply(&mut endpoint, url);
     endpoint
@@ -146,9 +170,10 @@ fn new_endpoint(
 pub(super) fn state(active: bool, current: EndpointState, now: Timestamp) -> EndpointState {
     match (active, current) {
         (true, _) => EndpointState::Active,
-        (false, EndpointState::Active) => {
-            EndpointState::Disabled { reason: DisabledReason::Requested, since: now }
-        }
+        (false, EndpointState::Active) => EndpointState::Disabled {
+            reason: DisabledReason::Requested,
+            since: now,
+        },
         (false, disabled @ EndpointState::Disabled { .. }) => disabled,
     }
 }
@@ -187,20 +212,26 @@ pub(super) async fn patch(
     let current = find(&app, &caller, id)?;
     let wanted = EndpointInput::patched(&current, &patch)?;
     let snapshot = app.directory.snapshot();
-    let url = wanted.check(&app.sender, &snapshot, &current.tenant, Some(&current.url)).await?;
+    let url = wanted
+        .check(&app.sender, &snapshot, &current.tenant, Some(&current.url))
+        .await?;
     let now = ambient::now();
     // Once more on what is there by now: somebody else may have changed other members.
     let change = |endpoint: &mut Endpoint| {
         if let Ok(input) = EndpointInput::patched(endpoint, &patch) {
             endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
-            let url = if patch.get("url").is_some() { url.clone() } else { endpoint.url.clone() };
+            let url = if patch.get("url").is_some() {
+                url.clone()
+            } else {
+                endpoint.url.clone()
+            };
             input.apply(endpoint, url);
         }
     };
     let endpoint = app.directory.update_endpoint(id, &change).await?;
     let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;
     if endpoint.is_active() && !current.is_active() {
-        requeue::resume(&app, id).await;
+        close_circuit(&app, id).await;
     }
     Ok(Json(show_one(&app, &endpoint).await))
 }

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use dialect::{Dialect, Overrides, check_policy};
-use model::{
-    Circuit, Endpoint, Environment, FieldError, OnExhausted, RateLimit, Retry, TenantId,
-};
+use model::{Circuit, Endpoint, Environment, FieldError, OnExhausted, RateLimit, Retry, TenantId};
 use secrecy::ExposeSecret;
 use sender::{Sender, check_headers};
 use serde::{Deserialize, Serialize};
@@ -31,13 +31,13 @@ const DIALECT_DEFAULT: Dialect = Dialect::Standard;
 #[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EndpointInput {
-    /// `https`, and no private address behind it.
+    /// Required to make one. `https`, and no private address behind it.
     #[schema(example = "https://example.com/webhooks", format = "uri")]
     pub(crate) url: Option<String>,
     /// One of `GET /v1/dialects`.
     #[schema(default = "standard")]
     pub(crate) dialect: Option<String>,
-    /// In the dialect's own names; `*` for all, `license.*` for a family.
+    /// Required to make one. In the dialect's own names; `*` for all, `license.*` for a family.
     #[schema(example = json!(["*"]))]
     pub(crate) event_types: Option<Vec<String>>,
     pub(crate) name: Option<String>,
@@ -104,7 +104,10 @@ impl EndpointInput {
             return Err(ApiError::invalid(vec![FieldError::new("/secret", detail)]));
         }
         if !patch.is_object() {
-            return Err(ApiError::invalid(vec![FieldError::new("", "must be an object")]));
+            return Err(ApiError::invalid(vec![FieldError::new(
+                "",
+                "must be an object",
+            )]));
         }
         let mut value = serde_json::to_value(Self::of(endpoint)).expect("it is plain data");
         merge(&mut value, patch);
@@ -114,7 +117,9 @@ impl EndpointInput {
 
     /// The dialect, if it is one.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
-        self.dialect.as_deref().map_or(Some(DIALECT_DEFAULT), Dialect::from_name)
+        self.dialect
+            .as_deref()
+            .map_or(Some(DIALECT_DEFAULT), Dialect::from_name)
     }
 
     /// Everything that is wrong and can be told without asking anybody.
@@ -139,7 +144,11 @@ impl EndpointInput {
         }));
         errors.extend(self.headers.as_ref().map(check_headers).unwrap_or_default());
         errors.extend(check_text("/name", self.name.as_deref(), NAME_MAX));
-        errors.extend(check_text("/description", self.description.as_deref(), DESCRIPTION_MAX));
+        errors.extend(check_text(
+            "/description",
+            self.description.as_deref(),
+            DESCRIPTION_MAX,
+        ));
         errors.extend(check_text("/product", self.product.as_deref(), PRODUCT_MAX));
         errors.extend(self.dialect_options.as_ref().and_then(check_options));
         errors
@@ -174,7 +183,9 @@ impl EndpointInput {
     /// Puts all settings into `endpoint`, which keeps its state and secrets.
     pub(crate) fn apply(self, endpoint: &mut Endpoint, url: Url) {
         endpoint.url = url;
-        endpoint.dialect = self.dialect.unwrap_or_else(|| DIALECT_DEFAULT.name().to_owned());
+        endpoint.dialect = self
+            .dialect
+            .unwrap_or_else(|| DIALECT_DEFAULT.name().to_owned());
         endpoint.event_types = self.event_types.unwrap_or_default();
         endpoint.name = self.name;
         endpoint.description = self.description;
@@ -199,10 +210,15 @@ fn unknown_dialect() -> String {
 pub(crate) fn check_text(pointer: &str, text: Option<&str>, max: usize) -> Option<FieldError> {
     let text = text?;
     if text.chars().count() > max {
-        return Some(FieldError::new(pointer, format!("must have at most {max} characters")));
+        return Some(FieldError::new(
+            pointer,
+            format!("must have at most {max} characters"),
+        ));
     }
     // Line breaks are fine in a description.
-    let control = text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+    let control = text
+        .chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
     control.then(|| FieldError::new(pointer, "must not have control characters"))
 }
 
@@ -220,9 +236,28 @@ pub(crate) fn check_secret_of(
     secret: &secrecy::SecretString,
 ) -> Result<(), ApiError> {
     let Some(dialect) = dialect else {
-        return Err(ApiError::conflict("this version does not know the endpoint's dialect"));
+        return Err(ApiError::conflict(
+            "this version does not know the endpoint's dialect",
+        ));
     };
-    dialect.check_secret(secret.expose_secret()).map_err(|error| ApiError::invalid(vec![error]))
+    dialect
+        .check_secret(secret.expose_secret())
+        .map_err(|error| ApiError::invalid(vec![error]))
+}
+
+/// A number of seconds, `default` if it is not given.
+pub(super) fn check_seconds(
+    pointer: &str,
+    seconds: Option<u64>,
+    default: u64,
+    allowed: RangeInclusive<u64>,
+) -> Result<Duration, FieldError> {
+    let seconds = seconds.unwrap_or(default);
+    if allowed.contains(&seconds) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let detail = format!("must be {} to {}", allowed.start(), allowed.end());
+    Err(FieldError::new(pointer, detail))
 }
 
 #[cfg(test)]
@@ -231,7 +266,10 @@ mod tests {
 
     #[test]
     fn texts_are_bounded_in_characters_at_their_limit() {
-        assert_eq!(check_text("/name", Some(&"é".repeat(NAME_MAX)), NAME_MAX), None);
+        assert_eq!(
+            check_text("/name", Some(&"é".repeat(NAME_MAX)), NAME_MAX),
+            None
+        );
         assert!(check_text("/name", Some(&"é".repeat(NAME_MAX + 1)), NAME_MAX).is_some());
         assert_eq!(check_text("/name", None, NAME_MAX), None);
         assert!(check_text("/name", Some("a\u{0}b"), NAME_MAX).is_some());
@@ -246,5 +284,13 @@ mod tests {
         };
         assert_eq!(check_options(&options(DIALECT_OPTIONS_BYTES_MAX)), None);
         assert!(check_options(&options(DIALECT_OPTIONS_BYTES_MAX + 1)).is_some());
+    }
+
+    #[test]
+    fn seconds_are_bounded_at_their_limits() {
+        let grace = |seconds| check_seconds("/grace_s", seconds, 60, 0..=100);
+        assert_eq!(grace(None).unwrap().as_secs(), 60);
+        assert!(grace(Some(100)).is_ok());
+        assert!(grace(Some(101)).is_err());
     }
 }

@@ -1,10 +1,13 @@
-//! Endpoints: `crud` makes, lists, changes and deletes them, `actions` enables, disables, rotates
-//! and measures, `probe` sends a test. `input` is what clients say, `view` what they are shown.
+//! Endpoints: `crud` makes, lists, changes and deletes them, `actions` enables and disables,
+//! `rotation` changes secrets, `stats` measures, `probe` sends a test. `input` is what clients say,
+//! `view` what they are shown.
 
 mod actions;
 mod crud;
 mod input;
 mod probe;
+mod rotation;
+mod stats;
 mod view;
 
 use std::sync::Arc;
@@ -24,8 +27,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(crud::get, crud::patch, crud::delete))
         .routes(routes!(actions::enable))
         .routes(routes!(actions::disable))
-        .routes(routes!(actions::rotate_secret))
-        .routes(routes!(actions::stats))
+        .routes(routes!(rotation::rotate_secret))
+        .routes(routes!(stats::stats))
         .routes(routes!(probe::test))
 }
 
@@ -37,6 +40,10 @@ pub(crate) fn find(
 ) -> Result<Arc<Endpoint>, ApiError> {
     let tenant = caller.tenant()?;
     let snapshot = app.directory.snapshot();
-    let endpoint = snapshot.endpoint(id).filter(|endpoint| endpoint.tenant == *tenant);
-    endpoint.cloned().ok_or_else(|| ApiError::not_found("endpoint"))
+    let endpoint = snapshot
+        .endpoint(id)
+        .filter(|endpoint| endpoint.tenant == *tenant);
+    endpoint
+        .cloned()
+        .ok_or_else(|| ApiError::not_found("endpoint"))
 }

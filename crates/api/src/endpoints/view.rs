@@ -107,7 +107,11 @@ impl From<delivery::Circuit> for CircuitNow {
             CircuitState::Open { probe_at, .. } => (CircuitName::Open, Some(probe_at)),
             CircuitState::HalfOpen { .. } => (CircuitName::HalfOpen, None),
         };
-        Self { state: Some(state), failures: Some(circuit.failures), probe_at }
+        Self {
+            state: Some(state),
+            failures: Some(circuit.failures),
+            probe_at,
+        }
     }
 }
 
@@ -151,10 +155,18 @@ impl EndpointView {
                 now,
             },
             on_exhausted: endpoint.on_exhausted,
-            headers: endpoint.headers.keys().map(|name| (name.clone(), MASK)).collect(),
+            headers: endpoint
+                .headers
+                .keys()
+                .map(|name| (name.clone(), MASK))
+                .collect(),
             dialect_options: endpoint.dialect_options.clone(),
             effective: EffectiveView {
-                delays_s: policy.schedule_delays.iter().map(|delay| delay.as_secs()).collect(),
+                delays_s: policy
+                    .schedule_delays
+                    .iter()
+                    .map(|delay| delay.as_secs())
+                    .collect(),
                 timeout_s: policy.timeout.as_secs(),
                 max_in_flight: policy.max_in_flight,
                 on_exhausted: policy.on_exhausted,
@@ -170,10 +182,15 @@ pub(crate) async fn show(
     app: &App,
     endpoints: &[impl AsRef<Endpoint> + Sync],
 ) -> Vec<EndpointView> {
-    let ids: Vec<_> = endpoints.iter().map(|endpoint| endpoint.as_ref().id).collect();
+    let ids: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.as_ref().id)
+        .collect();
     let circuits = circuits(app, &ids).await;
     let views = endpoints.iter().zip(circuits);
-    views.map(|(endpoint, now)| EndpointView::new(endpoint.as_ref(), now)).collect()
+    views
+        .map(|(endpoint, now)| EndpointView::new(endpoint.as_ref(), now))
+        .collect()
 }
 
 pub(crate) async fn show_one(app: &App, endpoint: &Endpoint) -> EndpointView {

@@ -36,7 +36,11 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) async fn start() -> Self {
-        Self::start_with(SenderConfig { allow_private_targets: true, extra_roots_pem: None }).await
+        Self::start_with(SenderConfig {
+            allow_private_targets: true,
+            extra_roots_pem: None,
+        })
+        .await
     }
 
     pub(crate) async fn start_with(sender: SenderConfig) -> Self {
@@ -45,12 +49,17 @@ impl Api {
         let store = store::open(&url).await.unwrap();
         store.migrate().await.unwrap();
         let url = format!("embedded://{}", folder.path().display());
-        let broker = broker::open(&url, broker::Options::default()).await.unwrap();
+        let broker = broker::open(&url, broker::Options::default())
+            .await
+            .unwrap();
         let key = MasterKey::from_bytes([7; 32]);
         let directory = Directory::load(Arc::clone(&store), key).await.unwrap();
         let shared_state = shared_state::open(None).await.unwrap();
         for tenant in [ACME, UMBRELLA] {
-            directory.put_tenant(new_tenant(tenant), true).await.unwrap();
+            directory
+                .put_tenant(new_tenant(tenant), true)
+                .await
+                .unwrap();
         }
         put_key(&directory, None, Role::Operator, OPERATOR_KEY, None).await;
         let router = api::router(ApiState {
@@ -107,10 +116,16 @@ impl Api {
             })
             .collect();
         let ids = deliveries.iter().map(|delivery| delivery.id).collect();
-        let acceptance =
-            Acceptance { event: Arc::new(what.event(now)), digest: [0; 16], deliveries };
+        let acceptance = Acceptance {
+            event: Arc::new(what.event(now)),
+            digest: [0; 16],
+            deliveries,
+        };
         let accepted = self.store.accept(&[acceptance]).await.unwrap();
-        assert!(matches!(accepted[..], [Accepted::New { .. }]), "{accepted:?}");
+        assert!(
+            matches!(accepted[..], [Accepted::New { .. }]),
+            "{accepted:?}"
+        );
         ids
     }
 
@@ -134,7 +149,13 @@ pub(crate) struct Submitted<'a> {
 impl Default for Submitted<'_> {
     fn default() -> Self {
         let event_type = "license.created";
-        Self { id: "evt_1", event_type, license: "lic_1", endpoints: &[], held: None }
+        Self {
+            id: "evt_1",
+            event_type,
+            license: "lic_1",
+            endpoints: &[],
+            held: None,
+        }
     }
 }
 
@@ -196,6 +217,33 @@ fn elsewhere() -> utoipa::openapi::OpenApi {
     .unwrap()
 }
 
+/// Calls, expects the status, answers the body.
+pub(crate) async fn get(client: &Client, path: &str, status: u16) -> Value {
+    client.get(path).await.unwrap().expect(status).unwrap()
+}
+
+pub(crate) async fn post(client: &Client, path: &str, body: &Value, status: u16) -> Value {
+    client
+        .post(path, body)
+        .await
+        .unwrap()
+        .expect(status)
+        .unwrap()
+}
+
+pub(crate) async fn patch(client: &Client, path: &str, body: &Value, status: u16) -> Value {
+    client
+        .patch(path, body)
+        .await
+        .unwrap()
+        .expect(status)
+        .unwrap()
+}
+
+pub(crate) async fn delete(client: &Client, path: &str, status: u16) {
+    client.delete(path).await.unwrap().expect(status).unwrap();
+}
+
 pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
     value["id"].as_str().unwrap().parse().unwrap()
 }
@@ -212,7 +260,11 @@ pub(crate) async fn read_all(client: &Client, path: &str, limit: u32, member: &s
     loop {
         let page = client.get(&next).await.unwrap().expect(200).unwrap();
         assert!(items(&page).len() <= limit as usize);
-        read.extend(items(&page).iter().map(|item| item[member].as_str().unwrap().to_owned()));
+        read.extend(
+            items(&page)
+                .iter()
+                .map(|item| item[member].as_str().unwrap().to_owned()),
+        );
         match page["next_cursor"].as_str() {
             Some(cursor) => next = format!("{path}{separator}limit={limit}&cursor={cursor}"),
             None => return read,
@@ -222,7 +274,12 @@ pub(crate) async fn read_all(client: &Client, path: &str, limit: u32, member: &s
 
 /// The members that a 422 names, with what it says.
 pub(crate) fn mistakes(problem: &Value) -> BTreeMap<String, String> {
-    let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("{problem}"));
+    let errors = problem["errors"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{problem}"));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    errors.iter().map(|error| (text(&error["pointer"]), text(&error["detail"]))).collect()
+    errors
+        .iter()
+        .map(|error| (text(&error["pointer"]), text(&error["detail"])))
+        .collect()
 }

@@ -71,32 +71,50 @@ impl Journal {
     /// Opens or makes the file, and locks it until the process ends or the journal is dropped.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                OpenError::InUse { path: path.to_owned() }
-            }
-            _ => OpenError::Queue { path: path.to_owned(), source: Box::new(source) },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse {
+                path: path.to_owned(),
+            },
+            _ => OpenError::Queue {
+                path: path.to_owned(),
+                source: Box::new(source),
+            },
         };
         let db = Connection::open(path).map_err(failed)?;
         configure(&db).map_err(failed)?;
-        let layout: i64 =
-            db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        let layout: i64 = db
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(failed)?;
         if layout > LAYOUT {
-            return Err(OpenError::Newer { path: path.to_owned() });
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+            });
         }
         create_tables(&db).map_err(failed)?;
-        Ok(Self { db, tables: Queue::ALL.map(TableSql::new) })
+        Ok(Self {
+            db,
+            tables: Queue::ALL.map(TableSql::new),
+        })
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<Writing<'_>> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Writing { transaction, tables: &self.tables })
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Writing {
+            transaction,
+            tables: &self.tables,
+        })
     }
 
     /// The largest id of a queue and how many messages it holds.
     pub(super) fn extent(&self, queue: Queue) -> rusqlite::Result<(i64, u64)> {
-        let sql = format!("SELECT coalesce(max(id), 0), count(*) FROM {}", table(queue));
-        let (last, count): (i64, i64) =
-            self.db.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sql = format!(
+            "SELECT coalesce(max(id), 0), count(*) FROM {}",
+            table(queue)
+        );
+        let (last, count): (i64, i64) = self
+            .db
+            .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok((last, count.unsigned_abs()))
     }
 
@@ -119,7 +137,11 @@ impl Journal {
         {
             let body: Vec<u8> = row.get(2)?;
             bytes += body.len();
-            rows.push(Row { id: row.get(0)?, headers: headers(row)?, body: body.into() });
+            rows.push(Row {
+                id: row.get(0)?,
+                headers: headers(row)?,
+                body: body.into(),
+            });
         }
         Ok(rows)
     }
@@ -127,7 +149,10 @@ impl Journal {
     /// The earliest time anything waits for.
     pub(super) fn next_due_ms(&self) -> rusqlite::Result<Option<i64>> {
         let sql = "SELECT due_at_ms FROM waiting ORDER BY due_at_ms LIMIT 1";
-        self.db.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
+        self.db
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))
+            .optional()
     }
 }
 
@@ -142,7 +167,9 @@ impl Writing<'_> {
         let headers = record.headers.as_ref().map(|headers| {
             serde_json::to_string(headers).expect("headers are texts with text keys")
         });
-        let mut statement = self.transaction.prepare_cached(&self.tables[record.queue.index()].insert)?;
+        let mut statement = self
+            .transaction
+            .prepare_cached(&self.tables[record.queue.index()].insert)?;
         statement.execute(params![id, headers, &record.body[..]])?;
         Ok(())
     }
@@ -157,7 +184,9 @@ impl Writing<'_> {
 
     /// Removes messages that are done with.
     pub(super) fn delete(&self, queue: Queue, ids: &RangeInclusive<i64>) -> rusqlite::Result<()> {
-        let mut statement = self.transaction.prepare_cached(&self.tables[queue.index()].delete)?;
+        let mut statement = self
+            .transaction
+            .prepare_cached(&self.tables[queue.index()].delete)?;
         statement.execute(params![ids.start(), ids.end()])?;
         Ok(())
     }
@@ -170,17 +199,25 @@ impl Writing<'_> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = statement.query_map(params![now_ms, limit], |row| {
             let body: Vec<u8> = row.get(2)?;
-            Ok(Due { waiting_id: row.get(0)?, queue: queue(row)?, body: body.into() })
+            Ok(Due {
+                waiting_id: row.get(0)?,
+                queue: queue(row)?,
+                body: body.into(),
+            })
         })?;
         found.collect()
     }
 
     /// Moves a message whose time has come into its queue.
     pub(super) fn release(&self, id: i64, due: &Due) -> rusqlite::Result<()> {
-        let mut statement = self.transaction.prepare_cached(&self.tables[due.queue.index()].insert)?;
+        let mut statement = self
+            .transaction
+            .prepare_cached(&self.tables[due.queue.index()].insert)?;
         statement.execute(params![id, None::<String>, &due.body[..]])?;
         let sql = "DELETE FROM waiting WHERE id = ?1";
-        self.transaction.prepare_cached(sql)?.execute([due.waiting_id])?;
+        self.transaction
+            .prepare_cached(sql)?
+            .execute([due.waiting_id])?;
         Ok(())
     }
 
@@ -247,8 +284,11 @@ fn headers(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Headers>> {
 
 fn queue(row: &rusqlite::Row<'_>) -> rusqlite::Result<Queue> {
     let name = row.get_ref(1)?.as_str()?;
-    Queue::ALL.into_iter().find(|queue| queue.as_str() == name).ok_or_else(|| {
-        let error = format!("no queue is named {name}");
-        rusqlite::Error::FromSqlConversionFailure(1, Type::Text, error.into())
-    })
+    Queue::ALL
+        .into_iter()
+        .find(|queue| queue.as_str() == name)
+        .ok_or_else(|| {
+            let error = format!("no queue is named {name}");
+            rusqlite::Error::FromSqlConversionFailure(1, Type::Text, error.into())
+        })
 }

@@ -70,7 +70,14 @@ impl Lane {
         self.ready += 1;
         if up_to_date && self.has_room() {
             self.read_to = id;
-            self.hold(id, Stored { headers, body, redelivered: false });
+            self.hold(
+                id,
+                Stored {
+                    headers,
+                    body,
+                    redelivered: false,
+                },
+            );
         }
     }
 
@@ -111,7 +118,14 @@ impl Lane {
         for Row { id, headers, body } in rows {
             self.read_to = id;
             let redelivered = id <= self.inherited_to;
-            self.hold(id, Stored { headers, body, redelivered });
+            self.hold(
+                id,
+                Stored {
+                    headers,
+                    body,
+                    redelivered,
+                },
+            );
         }
         Ok(())
     }
@@ -125,8 +139,12 @@ mod tests {
     fn publish(journal: &mut Journal, lane: &mut Lane, count: usize, body: &Bytes) {
         let first = lane.last_id() + 1;
         let ids = first..first + i64::try_from(count).unwrap();
-        let record =
-            Record { queue: Queue::Outcomes, due_at_ms: None, headers: None, body: body.clone() };
+        let record = Record {
+            queue: Queue::Outcomes,
+            due_at_ms: None,
+            headers: None,
+            body: body.clone(),
+        };
         let writing = journal.begin().unwrap();
         for id in ids.clone() {
             writing.insert(id, &record).unwrap();
@@ -153,13 +171,25 @@ mod tests {
         assert_eq!(drain(&journal, &mut lane), expected);
         assert_eq!((lane.ready(), lane.window_bytes), (0, 0));
         publish(&mut journal, &mut lane, 1, body);
-        assert_eq!(lane.window.len(), 1, "caught up, so it is kept in memory again");
+        assert_eq!(
+            lane.window.len(),
+            1,
+            "caught up, so it is kept in memory again"
+        );
     }
 
     #[test]
     fn messages_beyond_the_bounded_window_come_from_the_table_in_order() {
-        check_bound(WINDOW_MESSAGES_MAX, &Bytes::from_static(b"x"), WINDOW_MESSAGES_MAX);
-        check_bound(WINDOW_MESSAGES_MAX + 1, &Bytes::from_static(b"x"), WINDOW_MESSAGES_MAX);
+        check_bound(
+            WINDOW_MESSAGES_MAX,
+            &Bytes::from_static(b"x"),
+            WINDOW_MESSAGES_MAX,
+        );
+        check_bound(
+            WINDOW_MESSAGES_MAX + 1,
+            &Bytes::from_static(b"x"),
+            WINDOW_MESSAGES_MAX,
+        );
     }
 
     #[test]

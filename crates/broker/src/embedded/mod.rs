@@ -3,15 +3,18 @@
 //! A thread owns the file and commits in groups; a confirm follows the commit. Messages wait for
 //! their time in the file, exactly, and ready ones are kept in memory up to a bound.
 
+mod command;
+mod commit;
 mod engine;
 mod journal;
 mod lane;
 mod record;
+mod subscriber;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
@@ -19,7 +22,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::engine::{Command, Engine, Line};
+use self::command::{Command, Line};
+use self::engine::Engine;
 use self::journal::Journal;
 use self::record::Record;
 use crate::{
@@ -79,7 +83,12 @@ impl Embedded {
 
     fn forward(&self, subscriber: u64, settled: mpsc::UnboundedReceiver<u64>) -> Forward {
         let commands = self.commands.clone();
-        Forward { subscriber, settled, commands, closed: self.closed.clone() }
+        Forward {
+            subscriber,
+            settled,
+            commands,
+            closed: self.closed.clone(),
+        }
     }
 
     async fn ask<T>(
@@ -102,7 +111,10 @@ fn make_private(directory: &Path) -> std::io::Result<()> {
 }
 
 fn closed() -> BrokerError {
-    BrokerError::Unavailable { reason: "the queue is closed".to_owned(), source: None }
+    BrokerError::Unavailable {
+        reason: "the queue is closed".to_owned(),
+        source: None,
+    }
 }
 
 #[async_trait]
@@ -112,12 +124,25 @@ impl Broker for Embedded {
             return Ok(());
         }
         let now = ambient::now();
-        let records: Vec<_> =
-            publications.into_iter().map(|publication| Record::new(publication, now)).collect();
+        let records: Vec<_> = publications
+            .into_iter()
+            .map(|publication| Record::new(publication, now))
+            .collect();
         let room = u32::try_from(records.len().min(WAITING_RECORDS_MAX)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| closed())?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(room)
+            .await
+            .map_err(|_| closed())?;
         let (answer, answered) = oneshot::channel();
-        self.ask(answered, Command::Publish { records, answer, room }).await?
+        self.ask(
+            answered,
+            Command::Publish {
+                records,
+                answer,
+                room,
+            },
+        )
+        .await?
     }
 
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
@@ -126,8 +151,16 @@ impl Broker for Embedded {
         let (incoming, messages) = mpsc::channel(usize::from(prefetch));
         let (settle, settled) = mpsc::unbounded_channel();
         let forward = self.forward(subscriber, settled);
-        let line = Line { incoming: incoming.clone(), settle };
-        let subscribe = Command::Subscribe { subscriber, queue, prefetch, line };
+        let line = Line {
+            incoming: incoming.clone(),
+            settle,
+        };
+        let subscribe = Command::Subscribe {
+            subscriber,
+            queue,
+            prefetch,
+            line,
+        };
         // A queue that is closed drops the command, and the stream ends at once.
         if !self.closed.is_cancelled() && self.commands.send(subscribe).is_ok() {
             self.forwards.spawn(forward.until_dropped(incoming));
@@ -141,8 +174,19 @@ impl Broker for Embedded {
         let (answer, answered) = oneshot::channel();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         // It works also if the caller goes away before the answer comes.
-        self.forwards.spawn(self.forward(subscriber, settled).until_settled());
-        self.ask(answered, Command::Take { subscriber, queue, limit, settle, answer }).await?
+        self.forwards
+            .spawn(self.forward(subscriber, settled).until_settled());
+        self.ask(
+            answered,
+            Command::Take {
+                subscriber,
+                queue,
+                limit,
+                settle,
+                answer,
+            },
+        )
+        .await?
     }
 
     async fn depth(&self, queue: Queue) -> Result<QueueDepth, BrokerError> {
@@ -151,9 +195,6 @@ impl Broker for Embedded {
     }
 
     fn status(&self) -> BrokerStatus {
-        if self.closed.is_cancelled() {
-            return BrokerStatus::Away { reason: "closed".to_owned() };
-        }
         self.status.read().clone()
     }
 
@@ -220,10 +261,15 @@ impl Forward {
     }
 
     fn pass(&self, tags: Vec<u64>) {
-        let _closed = self.commands.send(Command::Settled { subscriber: self.subscriber, tags });
+        let _closed = self.commands.send(Command::Settled {
+            subscriber: self.subscriber,
+            tags,
+        });
     }
 
     fn leave(&self) {
-        let _closed = self.commands.send(Command::Leave { subscriber: self.subscriber });
+        let _closed = self.commands.send(Command::Leave {
+            subscriber: self.subscriber,
+        });
     }
 }

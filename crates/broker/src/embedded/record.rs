@@ -18,7 +18,11 @@ impl Record {
     /// What `publication` becomes when it is published `now`.
     pub(super) fn new(publication: Publication, now: Timestamp) -> Self {
         let (queue, due_at, headers) = match publication.to {
-            Destination::Events { tenant, event_type, id } => {
+            Destination::Events {
+                tenant,
+                event_type,
+                id,
+            } => {
                 let headers = Headers {
                     tenant: Some(tenant.as_str().to_owned()),
                     message_id: Some(id.as_str().to_owned()),
@@ -30,32 +34,52 @@ impl Record {
             }
             Destination::Delivery { urgent, due_at } => (Queue::deliveries(urgent), due_at, None),
             Destination::Outcomes => (Queue::Outcomes, None, None),
-            Destination::Rejected { reason, at, headers } => {
-                (Queue::Rejected, None, Some(set_aside(headers, reason, at)))
-            }
+            Destination::Rejected {
+                reason,
+                at,
+                headers,
+            } => (Queue::Rejected, None, Some(set_aside(headers, reason, at))),
             Destination::Parked { from, reason, at } => {
-                let headers =
-                    Headers { routing_key: from.as_str().to_owned(), ..Headers::default() };
+                let headers = Headers {
+                    routing_key: from.as_str().to_owned(),
+                    ..Headers::default()
+                };
                 (Queue::Parked, None, Some(set_aside(headers, reason, at)))
             }
         };
         let due_at = due_at.filter(|due_at| *due_at > now);
-        Self { queue, due_at_ms: due_at.map(ceil_ms), headers, body: publication.body }
+        Self {
+            queue,
+            due_at_ms: due_at.map(ceil_ms),
+            headers,
+            body: publication.body,
+        }
     }
 }
 
 fn set_aside(headers: Headers, reason: String, at: Timestamp) -> Headers {
-    Headers { reason: Some(reason), rejected_at: Some(at.to_string()), ..headers }
+    Headers {
+        reason: Some(reason),
+        rejected_at: Some(at.to_string()),
+        ..headers
+    }
 }
 
 fn ceil_ms(time: Timestamp) -> i64 {
     let ms = time.as_millis();
-    if Timestamp::from_millis(ms) < time { ms + 1 } else { ms }
+    if Timestamp::from_millis(ms) < time {
+        ms + 1
+    } else {
+        ms
+    }
 }
 
 /// The headers of a message that was kept without any.
 pub(super) fn plain_headers(queue: Queue) -> Headers {
-    Headers { routing_key: queue.as_str().to_owned(), ..Headers::default() }
+    Headers {
+        routing_key: queue.as_str().to_owned(),
+        ..Headers::default()
+    }
 }
 
 #[cfg(test)]
@@ -63,8 +87,14 @@ mod tests {
     use super::*;
 
     fn delivery(due_at: Timestamp) -> Publication {
-        let to = Destination::Delivery { urgent: true, due_at: Some(due_at) };
-        Publication { to, body: Bytes::new() }
+        let to = Destination::Delivery {
+            urgent: true,
+            due_at: Some(due_at),
+        };
+        Publication {
+            to,
+            body: Bytes::new(),
+        }
     }
 
     #[test]

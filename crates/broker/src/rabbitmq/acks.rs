@@ -48,6 +48,11 @@ impl Acks {
         self.unsent > 0
     }
 
+    /// Whether every message up to `tag` is settled and acknowledged.
+    pub(super) fn is_done(&self, tag: u64) -> bool {
+        self.done_to >= tag
+    }
+
     /// What to send now.
     pub(super) fn flush(&mut self) -> Vec<AckFrame> {
         let mut frames = Vec::new();
@@ -115,7 +120,11 @@ mod tests {
         }
         assert_eq!(acks.flush(), [AckFrame::One(3), AckFrame::One(4)]);
         acks.settle(2);
-        assert_eq!(acks.flush(), [AckFrame::UpTo(2)], "4 is acknowledged and cannot be named");
+        assert_eq!(
+            acks.flush(),
+            [AckFrame::UpTo(2)],
+            "4 is acknowledged and cannot be named"
+        );
         assert!(!acks.is_pending());
     }
 

@@ -8,7 +8,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::acks::{AckFrame, Acks};
@@ -18,6 +18,7 @@ use super::message::{delay, headers};
 use super::onward::{Early, Onward};
 use super::publisher::Publisher;
 use super::session::{Backoff, refusal};
+use super::take::depth;
 use crate::delay::{Wait, rest};
 use crate::topology::Topology;
 use crate::{Ack, Incoming, Queue};
@@ -30,6 +31,12 @@ const SETTLED_MAX: usize = 1_024;
 
 /// Messages taken from the client before anything else gets a turn.
 const TURN_MAX: usize = 64;
+
+/// How often an idle consumer asks whether it is still one.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long closing a channel may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -88,13 +95,17 @@ impl Subscription {
     ) -> Result<(), lapin::Error> {
         let channel = connection.create_channel().await?;
         // Per consumer: a quorum queue knows no limit for the whole channel.
-        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+        channel
+            .basic_qos(self.prefetch, BasicQosOptions::default())
+            .await?;
         let (name, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
-        let mut stream =
-            channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;
+        let mut stream = channel
+            .basic_consume(name, "".into(), options, FieldTable::default())
+            .await?;
         *backoff = Backoff::default();
         let (mut session, mut settled) = Session::new(self, channel);
         let mut tags = Vec::new();
+        let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         let mut dropped = std::pin::pin!(self.incoming.closed());
         loop {
             let flush_at = session.flushed + FLUSH_EVERY;
@@ -113,16 +124,18 @@ impl Subscription {
                     }
                 }
                 delivery = stream.next(), if session.held_up.is_none() => {
-                    let mut delivery = delivery;
-                    for _ in 0..TURN_MAX {
-                        session.receive(delivery.ok_or_else(ended)??);
+                    session.receive(delivery.ok_or_else(ended)??);
+                    for _ in 1..TURN_MAX {
                         if session.held_up.is_some() {
                             break;
                         }
-                        delivery = match stream.next().now_or_never() {
-                            Some(next) => next,
-                            None => break,
-                        };
+                        let Some(next) = stream.next().now_or_never() else { break };
+                        session.receive(next.ok_or_else(ended)??);
+                    }
+                }
+                _ = look.tick() => {
+                    if session.is_idle() {
+                        self.look(connection).await?;
                     }
                 }
                 () = &mut dropped => break,
@@ -134,10 +147,25 @@ impl Subscription {
         }
         session.end().await
     }
+
+    /// Fails if the broker has forgotten the consumer: of a queue that is deleted and made again at
+    /// once it does not say so.
+    async fn look(&self, connection: &Connection) -> Result<(), lapin::Error> {
+        let depth = timeout(ANSWER_LIMIT, depth(connection, self.queue));
+        let depth = depth.await.map_err(|_| aborted("no answer in time"))??;
+        if depth.consumers == 0 || depth.ready > 0 {
+            return Err(aborted("nothing comes though it should"));
+        }
+        Ok(())
+    }
+}
+
+fn aborted(reason: &'static str) -> lapin::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, reason).into()
 }
 
 fn ended() -> lapin::Error {
-    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the consumer was cancelled").into()
+    aborted("the broker cancelled the consumer")
 }
 
 /// What lives as long as a channel.
@@ -147,6 +175,10 @@ struct Session<'a> {
     acks: Acks,
     flushed: Instant,
     settle: mpsc::UnboundedSender<u64>,
+    /// The last message that came.
+    last_tag: u64,
+    /// That of the last look.
+    looked_at: u64,
     /// A message there was no room for.
     held_up: Option<Incoming>,
     /// Room for messages nearly due.
@@ -169,38 +201,56 @@ impl<'a> Session<'a> {
             flushed: Instant::now(),
             onward: Onward::start(subscription.publisher.clone(), urgent, settle.clone()),
             settle,
+            last_tag: 0,
+            looked_at: 0,
             held_up: None,
             timers: Arc::new(Semaphore::new(held_max)),
         };
         (session, settled)
     }
 
+    /// Whether nothing came since this was last asked and nothing is worked on.
+    fn is_idle(&mut self) -> bool {
+        let looked_at = std::mem::replace(&mut self.looked_at, self.last_tag);
+        looked_at == self.last_tag && self.acks.is_done(self.last_tag)
+    }
+
     /// Passes a message on, or sends it on to wait for the rest of its time.
     fn receive(&mut self, delivery: Delivery) {
         let tag = delivery.delivery_tag;
+        self.last_tag = tag;
         let wait = delay(&delivery)
             .and_then(|delay| Some((delay, rest(delay.due_at, delay.total, ambient::now())?)));
         let timer = match wait {
             None => None,
             Some((delay, Wait::Rung(_))) => {
-                self.onward.send(Early { tag, delay, body: Bytes::from(delivery.data) });
+                self.onward.send(Early {
+                    tag,
+                    delay,
+                    body: Bytes::from(delivery.data),
+                });
                 return;
             }
-            Some((delay, Wait::Hold(hold))) => {
-                match Arc::clone(&self.timers).try_acquire_owned() {
-                    Ok(permit) => Some((hold, permit)),
-                    Err(_no_room) => {
-                        self.onward.send(Early { tag, delay, body: Bytes::from(delivery.data) });
-                        return;
-                    }
+            Some((delay, Wait::Hold(hold))) => match Arc::clone(&self.timers).try_acquire_owned() {
+                Ok(permit) => Some((hold, permit)),
+                Err(_no_room) => {
+                    self.onward.send(Early {
+                        tag,
+                        delay,
+                        body: Bytes::from(delivery.data),
+                    });
+                    return;
                 }
-            }
+            },
         };
         let message = Incoming {
             headers: headers(self.subscription.queue, &delivery),
             body: Bytes::from(delivery.data),
             redelivered: delivery.redelivered,
-            ack: Ack { settle: self.settle.clone(), tag },
+            ack: Ack {
+                settle: self.settle.clone(),
+                tag,
+            },
         };
         let incoming = &self.subscription.incoming;
         if let Some((hold, permit)) = timer {
@@ -221,7 +271,9 @@ impl<'a> Session<'a> {
     fn flush(&mut self) -> Result<(), lapin::Error> {
         self.flushed = Instant::now();
         let frames = self.acks.flush();
-        frames.into_iter().try_for_each(|frame| send_ack(&self.channel, frame))
+        frames
+            .into_iter()
+            .try_for_each(|frame| send_ack(&self.channel, frame))
     }
 
     /// Acknowledges what is settled and closes the channel, which gives the rest back.
@@ -230,7 +282,7 @@ impl<'a> Session<'a> {
             send_ack(&self.channel, frame)?;
         }
         let close = self.channel.close(200, "done".into());
-        let _given_back_with_the_connection = tokio::time::timeout(CLOSE_LIMIT, close).await;
+        let _given_back_with_the_connection = timeout(CLOSE_LIMIT, close).await;
         Ok(())
     }
 }
@@ -241,5 +293,8 @@ pub(super) fn send_ack(channel: &Channel, frame: AckFrame) -> Result<(), lapin::
         AckFrame::UpTo(tag) => (tag, true),
         AckFrame::One(tag) => (tag, false),
     };
-    channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never().unwrap_or(Ok(()))
+    channel
+        .basic_ack(tag, BasicAckOptions { multiple })
+        .now_or_never()
+        .unwrap_or(Ok(()))
 }

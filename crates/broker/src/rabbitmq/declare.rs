@@ -43,9 +43,15 @@ pub(super) async fn apply(
 
 async fn declare_all(channel: &Channel, topology: &Topology) -> Result<(), lapin::Error> {
     // In order and without waiting for each answer; the first refusal closes the channel.
-    let exchanges = topology.exchanges.iter().map(|exchange| declare_exchange(channel, exchange));
+    let exchanges = topology
+        .exchanges
+        .iter()
+        .map(|exchange| declare_exchange(channel, exchange));
     futures::future::try_join_all(exchanges).await?;
-    let queues = topology.queues.iter().map(|queue| declare_queue(channel, queue));
+    let queues = topology
+        .queues
+        .iter()
+        .map(|queue| declare_queue(channel, queue));
     futures::future::try_join_all(queues).await?;
     let bindings = topology.bindings.iter().map(|binding| {
         channel.queue_bind(
@@ -61,15 +67,28 @@ async fn declare_all(channel: &Channel, topology: &Topology) -> Result<(), lapin
 }
 
 async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), lapin::Error> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
     channel
-        .exchange_declare(exchange.name.into(), Exchange::KIND, options, FieldTable::default())
+        .exchange_declare(
+            exchange.name.into(),
+            Exchange::KIND,
+            options,
+            FieldTable::default(),
+        )
         .await
 }
 
 async fn declare_queue(channel: &Channel, queue: &QueueDefinition) -> Result<(), lapin::Error> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(queue.name.as_str().into(), options, queue.arguments.clone()).await?;
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.name.as_str().into(), options, queue.arguments.clone())
+        .await?;
     Ok(())
 }
 
@@ -87,22 +106,30 @@ pub(super) async fn verify(
     }
     for queue in &topology.queues {
         let found = verify_queue(connection, queue).await;
-        let delete = format!("empty the queue, then delete it (rabbitmqctl delete_queue {})", queue.name);
+        let delete = format!(
+            "empty the queue, then delete it (rabbitmqctl delete_queue {})",
+            queue.name
+        );
         let what = format!("queue {}", queue.name);
         mismatches.extend(mismatch(found, what, &delete)?);
     }
     Ok(mismatches)
 }
 
-async fn verify_exchange(
-    connection: &Connection,
-    exchange: &Exchange,
-) -> Result<(), lapin::Error> {
+async fn verify_exchange(connection: &Connection, exchange: &Exchange) -> Result<(), lapin::Error> {
     // A refusal closes the channel, so each gets its own.
     let channel = connection.create_channel().await?;
-    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let passive = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
     channel
-        .exchange_declare(exchange.name.into(), Exchange::KIND, passive, FieldTable::default())
+        .exchange_declare(
+            exchange.name.into(),
+            Exchange::KIND,
+            passive,
+            FieldTable::default(),
+        )
         .await?;
     declare_exchange(&channel, exchange).await?;
     channel.close(200, "verified".into()).await
@@ -113,8 +140,13 @@ async fn verify_queue(
     queue: &QueueDefinition,
 ) -> Result<(), lapin::Error> {
     let channel = connection.create_channel().await?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(queue.name.as_str().into(), passive, FieldTable::default()).await?;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.name.as_str().into(), passive, FieldTable::default())
+        .await?;
     declare_queue(&channel, queue).await?;
     channel.close(200, "verified".into()).await
 }
@@ -128,9 +160,10 @@ fn mismatch(
         return Ok(None);
     };
     let (problem, advice) = match refusal(&error) {
-        Some(Refusal::NotFound) => {
-            ("does not exist".to_owned(), "run `fanfare topology apply`".to_owned())
-        }
+        Some(Refusal::NotFound) => (
+            "does not exist".to_owned(),
+            "run `fanfare topology apply`".to_owned(),
+        ),
         Some(Refusal::Differs) => (
             format!("differs ({error})"),
             format!("stop fanfare, {delete} and run `fanfare topology apply`"),
@@ -141,5 +174,9 @@ fn mismatch(
         ),
         None => return Err(error),
     };
-    Ok(Some(Mismatch { what, problem, advice }))
+    Ok(Some(Mismatch {
+        what,
+        problem,
+        advice,
+    }))
 }

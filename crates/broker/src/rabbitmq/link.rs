@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::declare;
-use super::session::Backoff;
+use super::session::{Backoff, Refusal, refusal};
 use crate::topology::Topology;
 use crate::{BrokerError, BrokerStatus};
 
@@ -43,8 +43,12 @@ impl LinkState {
     pub(super) fn status(&self) -> BrokerStatus {
         match self {
             Self::Up(_) => BrokerStatus::Connected,
-            Self::Blocked(_, reason) => BrokerStatus::Blocked { reason: reason.clone() },
-            Self::Away(reason) => BrokerStatus::Away { reason: reason.clone() },
+            Self::Blocked(_, reason) => BrokerStatus::Blocked {
+                reason: reason.clone(),
+            },
+            Self::Away(reason) => BrokerStatus::Away {
+                reason: reason.clone(),
+            },
         }
     }
 }
@@ -64,7 +68,12 @@ impl Link {
         closed: CancellationToken,
     ) -> Self {
         let (sender, state) = watch::channel(LinkState::Away("connecting".to_owned()));
-        let supervisor = Supervisor { hosts, name, state: sender, closed };
+        let supervisor = Supervisor {
+            hosts,
+            name,
+            state: sender,
+            closed,
+        };
         tracker.spawn(supervisor.run());
         Self { state }
     }
@@ -83,16 +92,20 @@ impl Link {
             LinkState::Up(connection) | LinkState::Blocked(connection, _) => {
                 Ok(Arc::clone(connection))
             }
-            LinkState::Away(reason) => {
-                Err(BrokerError::Unavailable { reason: reason.clone(), source: None })
-            }
+            LinkState::Away(reason) => Err(BrokerError::Unavailable {
+                reason: reason.clone(),
+                source: None,
+            }),
         }
     }
 
     /// Waits for a connection; `None` if there will be none.
     pub(super) async fn connected(&self) -> Option<Arc<Connection>> {
         let mut state = self.state.clone();
-        let state = state.wait_for(|state| state.connection().is_some()).await.ok()?;
+        let state = state
+            .wait_for(|state| state.connection().is_some())
+            .await
+            .ok()?;
         state.connection().map(Arc::clone)
     }
 }
@@ -131,7 +144,8 @@ impl Supervisor {
                 () = self.closed.cancelled() => break,
             }
         }
-        self.state.send_replace(LinkState::Away("closed".to_owned()));
+        self.state
+            .send_replace(LinkState::Away("closed".to_owned()));
     }
 
     fn away(&self, address: &str, reason: String) {
@@ -147,7 +161,8 @@ impl Supervisor {
     async fn follow(&self, connection: Arc<Connection>) -> String {
         let mut events = Box::pin(connection.events_listener());
         let mut look = tokio::time::interval(LOOK_EVERY);
-        self.state.send_replace(LinkState::Up(Arc::clone(&connection)));
+        self.state
+            .send_replace(LinkState::Up(Arc::clone(&connection)));
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -165,12 +180,18 @@ impl Supervisor {
             };
             match event {
                 Some(Event::ConnectionBlocked(reason)) => {
-                    tracing::warn!(connection = self.name, reason, "the broker blocks publishing");
-                    self.state.send_replace(LinkState::Blocked(Arc::clone(&connection), reason));
+                    tracing::warn!(
+                        connection = self.name,
+                        reason,
+                        "the broker blocks publishing"
+                    );
+                    self.state
+                        .send_replace(LinkState::Blocked(Arc::clone(&connection), reason));
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!(connection = self.name, "the broker takes messages again");
-                    self.state.send_replace(LinkState::Up(Arc::clone(&connection)));
+                    self.state
+                        .send_replace(LinkState::Up(Arc::clone(&connection)));
                 }
                 Some(Event::Error(error)) => return error.to_string(),
                 None => return "the connection is closed".to_owned(),
@@ -181,12 +202,17 @@ impl Supervisor {
 }
 
 async fn open(host: &AMQPUri, name: &str) -> Result<Connection, String> {
-    let connection = connect(host, name).await.map_err(|error| error.to_string())?;
+    let connection = connect(host, name)
+        .await
+        .map_err(|error| error.to_string())?;
     match declare::apply(&connection, &Topology::fanfare()).await {
         Ok(()) => Ok(connection),
         Err(error) => {
             let _broken_already = timeout(CLOSE_LIMIT, connection.close(200, "".into())).await;
-            Err(error.to_string())
+            Err(match refusal(&error) {
+                Some(Refusal::Differs) => format!("{error}; see `fanfare topology verify`"),
+                Some(Refusal::NotFound | Refusal::AccessRefused) | None => error.to_string(),
+            })
         }
     }
 }

@@ -43,7 +43,11 @@ impl Message {
     pub(super) fn new(publication: Publication, now: Timestamp) -> Self {
         let body = publication.body;
         match publication.to {
-            Destination::Events { tenant, event_type, id } => Self {
+            Destination::Events {
+                tenant,
+                event_type,
+                id,
+            } => Self {
                 exchange: EVENTS_EXCHANGE,
                 routing_key: event_type.as_str().into(),
                 properties: persistent()
@@ -56,18 +60,25 @@ impl Message {
                 match due_at.filter(|due_at| *due_at > now) {
                     None => Self::to_queue(Queue::deliveries(urgent), persistent(), body),
                     Some(due_at) => {
-                        let delay = Delay { due_at, total: due_at.since(now) };
+                        let delay = Delay {
+                            due_at,
+                            total: due_at.since(now),
+                        };
                         Self::delayed(urgent, delay, hop(delay.total, delay.total), body)
                     }
                 }
             }
             Destination::Outcomes => Self::to_queue(Queue::Outcomes, persistent(), body),
-            Destination::Rejected { reason, at, headers } => {
-                Self::set_aside(Queue::Rejected, headers, (&reason, at), body)
-            }
+            Destination::Rejected {
+                reason,
+                at,
+                headers,
+            } => Self::set_aside(Queue::Rejected, headers, (&reason, at), body),
             Destination::Parked { from, reason, at } => {
-                let headers =
-                    Headers { routing_key: from.as_str().to_owned(), ..Headers::default() };
+                let headers = Headers {
+                    routing_key: from.as_str().to_owned(),
+                    ..Headers::default()
+                };
                 Self::set_aside(Queue::Parked, headers, (&reason, at), body)
             }
         }
@@ -75,7 +86,11 @@ impl Message {
 
     /// A delivery on a rung of the ladder.
     pub(super) fn delayed(urgent: bool, delay: Delay, rung: u32, body: Bytes) -> Self {
-        let due_at_ms = delay.due_at.as_micros().saturating_add(999).div_euclid(1_000);
+        let due_at_ms = delay
+            .due_at
+            .as_micros()
+            .saturating_add(999)
+            .div_euclid(1_000);
         let total_ms = i64::try_from(delay.total.as_millis()).unwrap_or(i64::MAX);
         let mut headers = FieldTable::default();
         headers.insert(DUE_AT_HEADER.into(), AMQPValue::LongLongInt(due_at_ms));
@@ -89,7 +104,12 @@ impl Message {
     }
 
     fn to_queue(queue: Queue, properties: BasicProperties, body: Bytes) -> Self {
-        Self { exchange: "", routing_key: queue.as_str().into(), properties, body }
+        Self {
+            exchange: "",
+            routing_key: queue.as_str().into(),
+            properties,
+            body,
+        }
     }
 
     fn set_aside(
@@ -100,10 +120,16 @@ impl Message {
     ) -> Self {
         let mut properties = persistent();
         // AMQP bounds these at 255 bytes; what came over HTTP may be longer and is left out.
-        if let Some(id) = headers.message_id.and_then(|id| ShortString::try_new(id).ok()) {
+        if let Some(id) = headers
+            .message_id
+            .and_then(|id| ShortString::try_new(id).ok())
+        {
             properties = properties.with_message_id(id);
         }
-        if let Some(kind) = headers.content_type.and_then(|kind| ShortString::try_new(kind).ok()) {
+        if let Some(kind) = headers
+            .content_type
+            .and_then(|kind| ShortString::try_new(kind).ok())
+        {
             properties = properties.with_content_type(kind);
         }
         let at = at.to_string();
@@ -112,7 +138,10 @@ impl Message {
             (REJECTED_AT_HEADER, &at),
             (ROUTING_KEY_HEADER, &headers.routing_key),
         ]);
-        for (name, value) in [(TENANT_HEADER, headers.tenant), (USER_ID_HEADER, headers.user_id)] {
+        for (name, value) in [
+            (TENANT_HEADER, headers.tenant),
+            (USER_ID_HEADER, headers.user_id),
+        ] {
             if let Some(value) = value {
                 kept.insert(name.into(), text(&value));
             }
@@ -142,7 +171,10 @@ pub(super) fn delay(delivery: &Delivery) -> Option<Delay> {
     let headers = delivery.properties.headers().as_ref()?;
     let due_at = Timestamp::from_millis(integer(headers, DUE_AT_HEADER)?);
     let total_ms = integer(headers, DELAY_HEADER).and_then(|ms| u64::try_from(ms).ok());
-    Some(Delay { due_at, total: Duration::from_millis(total_ms.unwrap_or(0)) })
+    Some(Delay {
+        due_at,
+        total: Duration::from_millis(total_ms.unwrap_or(0)),
+    })
 }
 
 fn integer(headers: &FieldTable, name: &str) -> Option<i64> {
@@ -156,9 +188,10 @@ fn integer(headers: &FieldTable, name: &str) -> Option<i64> {
 /// The headers of a message from `queue`.
 pub(super) fn headers(queue: Queue, delivery: &Delivery) -> Headers {
     match queue {
-        Queue::Deliveries | Queue::UrgentDeliveries | Queue::Outcomes => {
-            Headers { routing_key: queue.as_str().to_owned(), ..Headers::default() }
-        }
+        Queue::Deliveries | Queue::UrgentDeliveries | Queue::Outcomes => Headers {
+            routing_key: queue.as_str().to_owned(),
+            ..Headers::default()
+        },
         Queue::Intake => outside_headers(delivery),
         Queue::Rejected | Queue::Parked => {
             let mut headers = outside_headers(delivery);

@@ -57,12 +57,25 @@ impl RabbitMq {
         let (workers, links) = (TaskTracker::new(), TaskTracker::new());
         let (stopped, closed) = (CancellationToken::new(), CancellationToken::new());
         let link = |purpose: &str| {
-            Link::open(hosts.clone(), format!("{name} {purpose}"), &links, closed.clone())
+            Link::open(
+                hosts.clone(),
+                format!("{name} {purpose}"),
+                &links,
+                closed.clone(),
+            )
         };
         let (publishing, consuming) = (link("publishing"), link("consuming"));
         let (publisher, task) = Publisher::new(&publishing, stopped.clone());
         workers.spawn(task);
-        Self { publishing, consuming, publisher, workers, links, stopped, closed }
+        Self {
+            publishing,
+            consuming,
+            publisher,
+            workers,
+            links,
+            stopped,
+            closed,
+        }
     }
 
     async fn ask<T>(
@@ -104,7 +117,14 @@ impl Broker for RabbitMq {
     async fn take(&self, queue: Queue, limit: u32) -> Result<Vec<Incoming>, BrokerError> {
         let connection = self.consuming.connection()?;
         let stopped = self.stopped.clone();
-        Self::ask(take::take(&connection, queue, limit, &self.workers, stopped)).await
+        Self::ask(take::take(
+            &connection,
+            queue,
+            limit,
+            &self.workers,
+            stopped,
+        ))
+        .await
     }
 
     async fn depth(&self, queue: Queue) -> Result<QueueDepth, BrokerError> {
@@ -143,7 +163,9 @@ impl Drop for RabbitMq {
 impl fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The rest holds addresses with passwords.
-        f.debug_struct("RabbitMq").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("RabbitMq")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,8 +2,8 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::ConfirmSelectOptions;
 use lapin::Connection;
+use lapin::options::ConfirmSelectOptions;
 use model::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -56,8 +56,18 @@ impl Publisher {
         stopped: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (jobs, waiting) = mpsc::channel(JOBS_MAX);
-        let task = Task { jobs: waiting, link: link.clone(), stopped };
-        (Self { jobs, link: link.watch() }, task.run())
+        let task = Task {
+            jobs: waiting,
+            link: link.clone(),
+            stopped,
+        };
+        (
+            Self {
+                jobs,
+                link: link.watch(),
+            },
+            task.run(),
+        )
     }
 
     pub(super) async fn publish(
@@ -65,7 +75,13 @@ impl Publisher {
         publications: Vec<Publication>,
         now: Timestamp,
     ) -> Result<(), BrokerError> {
-        self.send(publications.into_iter().map(|p| Message::new(p, now)).collect()).await
+        self.send(
+            publications
+                .into_iter()
+                .map(|p| Message::new(p, now))
+                .collect(),
+        )
+        .await
     }
 
     /// Returns once every message is confirmed.
@@ -84,7 +100,9 @@ impl Publisher {
             .await
             .map_err(|_| unavailable("too much waits to be published"))?
             .map_err(|_| unavailable("closed"))?;
-        answered.await.map_err(|_| unavailable("the connection broke before the confirm"))?
+        answered
+            .await
+            .map_err(|_| unavailable("the connection broke before the confirm"))?
     }
 }
 
@@ -141,7 +159,10 @@ impl Task {
             Ok(channel) => Arc::new(channel),
             Err(error) => return End::Broken(error),
         };
-        if let Err(error) = channel.confirm_select(ConfirmSelectOptions::default()).await {
+        if let Err(error) = channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+        {
             return End::Broken(error);
         }
         let mut window = Window::new(channel);
@@ -157,6 +178,11 @@ impl Task {
                 biased;
                 settled = poll_fn(|cx| window.poll_settle(cx)), if !window.is_empty() => {
                     if let Err(error) = settled {
+                        return End::Broken(error);
+                    }
+                    if window.take_unroutable()
+                        && let Err(error) = declare::apply(connection, &Topology::fanfare()).await
+                    {
                         return End::Broken(error);
                     }
                 }
@@ -206,6 +232,7 @@ async fn refuse_until<T>(jobs: &mut mpsc::Receiver<Job>, done: impl Future<Outpu
     let mut done = std::pin::pin!(done);
     loop {
         tokio::select! {
+            biased;
             done = &mut done => return done,
             Some(job) = jobs.recv() => job.fail("not connected"),
         }

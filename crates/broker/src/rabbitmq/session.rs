@@ -63,5 +63,8 @@ pub(super) fn broker_error(error: lapin::Error) -> BrokerError {
 }
 
 pub(super) fn unavailable(reason: impl Into<String>) -> BrokerError {
-    BrokerError::Unavailable { reason: reason.into(), source: None }
+    BrokerError::Unavailable {
+        reason: reason.into(),
+        source: None,
+    }
 }

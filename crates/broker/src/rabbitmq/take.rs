@@ -26,10 +26,15 @@ pub(super) async fn take(
     let (settle, settled) = mpsc::unbounded_channel();
     let mut taken = Vec::new();
     for _ in 0..limit {
-        let got = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await?;
+        let got = channel
+            .basic_get(queue.as_str().into(), BasicGetOptions::default())
+            .await?;
         let Some(got) = got else { break };
         let delivery = got.delivery;
-        let ack = Ack { settle: settle.clone(), tag: delivery.delivery_tag };
+        let ack = Ack {
+            settle: settle.clone(),
+            tag: delivery.delivery_tag,
+        };
         taken.push(Incoming {
             headers: headers(queue, &delivery),
             redelivered: delivery.redelivered,
@@ -55,7 +60,10 @@ async fn until_settled(
             () = stopped.cancelled() => 0,
         };
         tags.drain(..).for_each(|tag| acks.settle(tag));
-        let sent = acks.flush_all().into_iter().try_for_each(|frame| send_ack(&channel, frame));
+        let sent = acks
+            .flush_all()
+            .into_iter()
+            .try_for_each(|frame| send_ack(&channel, frame));
         if received == 0 || sent.is_err() {
             break;
         }
@@ -68,8 +76,13 @@ pub(super) async fn depth(
     queue: Queue,
 ) -> Result<QueueDepth, lapin::Error> {
     let channel = connection.create_channel().await?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let found = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel
+        .queue_declare(queue.as_str().into(), passive, FieldTable::default())
+        .await?;
     let depth = QueueDepth {
         ready: u64::from(found.message_count()),
         consumers: u64::from(found.consumer_count()),

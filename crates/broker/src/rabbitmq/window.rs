@@ -36,6 +36,8 @@ pub(super) struct Window {
     batches: VecDeque<Batch>,
     /// What is still to be written of the last batch.
     unwritten: IntoIter<Message>,
+    /// A message found no queue.
+    unroutable: bool,
 }
 
 struct Unconfirmed {
@@ -61,7 +63,13 @@ impl Window {
             bytes: 0,
             batches: VecDeque::new(),
             unwritten: Vec::new().into_iter(),
+            unroutable: false,
         }
+    }
+
+    /// Whether a message found no queue since this was last asked.
+    pub(super) fn take_unroutable(&mut self) -> bool {
+        std::mem::take(&mut self.unroutable)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -91,7 +99,11 @@ impl Window {
     /// Takes a batch in; the one before must be written.
     pub(super) fn begin(&mut self, job: Job) {
         let left = job.messages.len();
-        self.batches.push_back(Batch { left, failure: None, answer: Some(job.answer) });
+        self.batches.push_back(Batch {
+            left,
+            failure: None,
+            answer: Some(job.answer),
+        });
         self.unwritten = job.messages.into_iter();
         self.feed();
     }
@@ -100,12 +112,20 @@ impl Window {
         let bytes = message.body.len();
         let mut confirm: Confirm = Box::pin(publish(Arc::clone(&self.channel), message));
         // The first poll hands the frames over. Nobody needs to be woken when they are written.
-        let early = match confirm.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let early = match confirm
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(early) => Some(early),
             Poll::Pending => None,
         };
         self.bytes += bytes;
-        self.unconfirmed.push_back(Unconfirmed { confirm, early, bytes, since: Instant::now() });
+        self.unconfirmed.push_back(Unconfirmed {
+            confirm,
+            early,
+            bytes,
+            since: Instant::now(),
+        });
     }
 
     /// Settles every message, oldest first, whose confirm is there; pending if there is none.
@@ -133,11 +153,15 @@ impl Window {
         if let Some(settled) = self.unconfirmed.pop_front() {
             self.bytes -= settled.bytes;
         }
-        let batch = self.batches.front_mut().expect("an unconfirmed message belongs to a batch");
+        let batch = self
+            .batches
+            .front_mut()
+            .expect("an unconfirmed message belongs to a batch");
         batch.left -= 1;
         match confirmation {
             Confirmation::Ack(None) => {}
             Confirmation::Ack(Some(returned)) => {
+                self.unroutable = true;
                 batch.failure = Some(format!(
                     "no queue takes {} from exchange \"{}\"",
                     returned.routing_key, returned.exchange
@@ -147,7 +171,11 @@ impl Window {
             Confirmation::NotRequested => batch.failure = Some("no confirm".to_owned()),
         }
         if batch.left == 0
-            && let Some(Batch { failure, answer: Some(answer), .. }) = self.batches.pop_front()
+            && let Some(Batch {
+                failure,
+                answer: Some(answer),
+                ..
+            }) = self.batches.pop_front()
         {
             let result = failure.map_or(Ok(()), |reason| Err(unavailable(reason)));
             let _caller_gone = answer.send(result);
@@ -177,10 +205,19 @@ impl Window {
 }
 
 async fn publish(channel: Arc<Channel>, message: Message) -> lapin::Result<Confirmation> {
-    let Message { exchange, routing_key, properties, body } = message;
+    let Message {
+        exchange,
+        routing_key,
+        properties,
+        body,
+    } = message;
     // Without `mandatory` a message that no queue takes is confirmed and gone.
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let written =
-        channel.basic_publish(exchange.into(), routing_key, options, &body, properties).await?;
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let written = channel
+        .basic_publish(exchange.into(), routing_key, options, &body, properties)
+        .await?;
     written.await
 }

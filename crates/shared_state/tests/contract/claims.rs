@@ -100,7 +100,7 @@ async fn a_claim_ends_with_its_lease(state: Arc<dyn SharedState>) {
         lease,
         ..Attempt::new().request()
     };
-    let start = ambient::now();
+    let start = now();
     assert_eq!(state.claim(&[request], start).await.unwrap(), [GRANTED]);
     loop {
         let asked_at = ambient::now();

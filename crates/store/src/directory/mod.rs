@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::{ApiKey, Endpoint, EndpointId, KeyId, RegisteredEventType, Tenant, TenantId, Timestamp};
+use model::{
+    ApiKey, Endpoint, EndpointId, KeyId, RegisteredEventType, Tenant, TenantId, Timestamp,
+};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use snapshot::{Snapshot, TenantView};
@@ -31,7 +33,9 @@ pub enum DirectoryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The configured key is not the one the secrets were sealed with.
-    #[error("the master key does not open the secrets of endpoint {0}: is it another installation's?")]
+    #[error(
+        "the master key does not open the secrets of endpoint {0}: is it another installation's?"
+    )]
     MasterKey(EndpointId),
     #[error("there is no tenant {0}")]
     UnknownTenant(TenantId),
@@ -106,10 +110,15 @@ impl Directory {
         if self.snapshot.load().tenant(&endpoint.tenant).is_none() {
             return Err(DirectoryError::UnknownTenant(endpoint.tenant));
         }
-        let endpoint = Arc::new(Endpoint { revision: 1, ..endpoint });
+        let endpoint = Arc::new(Endpoint {
+            revision: 1,
+            ..endpoint
+        });
         let row = self.row(&endpoint, false);
         self.store.put_endpoint(&row, endpoint.updated_at).await?;
-        self.change(&looked_at, |snapshot| snapshot.put_endpoint(Arc::clone(&endpoint)));
+        self.change(&looked_at, |snapshot| {
+            snapshot.put_endpoint(Arc::clone(&endpoint))
+        });
         Ok(endpoint)
     }
 
@@ -126,14 +135,18 @@ impl Directory {
 
     /// Deletes an endpoint and discards its unfinished deliveries; whether there was one.
     pub async fn delete_endpoint(&self, id: EndpointId) -> Result<bool, DirectoryError> {
-        let deleted = self.replace_endpoint(id, true, &|endpoint| endpoint.secrets.clear()).await?;
+        let deleted = self
+            .replace_endpoint(id, true, &|endpoint| endpoint.secrets.clear())
+            .await?;
         Ok(deleted.is_some())
     }
 
     /// Adds a tenant or changes it; with `create`, an existing one is a conflict.
     pub async fn put_tenant(&self, tenant: Tenant, create: bool) -> Result<(), DirectoryError> {
         let looked_at = self.looked_at.lock().await;
-        self.store.put_tenant(&tenant, create, ambient::now()).await?;
+        self.store
+            .put_tenant(&tenant, create, ambient::now())
+            .await?;
         self.change(&looked_at, |snapshot| snapshot.put_tenant(tenant));
         Ok(())
     }
@@ -162,7 +175,9 @@ impl Directory {
         event_type: RegisteredEventType,
     ) -> Result<(), DirectoryError> {
         let looked_at = self.looked_at.lock().await;
-        self.store.put_event_type(&event_type, ambient::now()).await?;
+        self.store
+            .put_event_type(&event_type, ambient::now())
+            .await?;
         self.change(&looked_at, |snapshot| snapshot.put_event_type(event_type));
         Ok(())
     }
@@ -236,7 +251,10 @@ impl Directory {
                 to.remove_endpoint(row.id);
                 continue;
             }
-            if to.endpoint(row.id).is_some_and(|known| known.revision >= row.revision) {
+            if to
+                .endpoint(row.id)
+                .is_some_and(|known| known.revision >= row.revision)
+            {
                 continue;
             }
             match self.endpoint(&row) {
@@ -260,7 +278,10 @@ impl Directory {
 
     fn row(&self, endpoint: &Endpoint, deleted: bool) -> EndpointRow {
         let sealed_secrets = seal_endpoint(&self.key, endpoint);
-        let in_clear = Endpoint { headers: Default::default(), ..endpoint.clone() };
+        let in_clear = Endpoint {
+            headers: Default::default(),
+            ..endpoint.clone()
+        };
         EndpointRow {
             id: endpoint.id,
             tenant: endpoint.tenant.clone(),

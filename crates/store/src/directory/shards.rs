@@ -16,7 +16,9 @@ pub(super) struct Shards<K, V> {
 
 impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Arc::default()).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| Arc::default()).collect(),
+        }
     }
 }
 
@@ -59,7 +61,11 @@ mod tests {
         assert_eq!((first.get(&7), first.get(&8)), (Some(&7), Some(&8)));
         assert_eq!((second.get(&7), second.get(&8)), (Some(&70), None));
         assert_eq!(second.values().count(), 999);
-        let shared = first.shards.iter().zip(&second.shards).filter(|(a, b)| Arc::ptr_eq(a, b));
+        let shared = first
+            .shards
+            .iter()
+            .zip(&second.shards)
+            .filter(|(a, b)| Arc::ptr_eq(a, b));
         assert!(shared.count() >= SHARDS - 2);
     }
 }

@@ -55,22 +55,33 @@ impl Snapshot {
     /// Whether the type is in the catalogue or registered by the tenant.
     pub fn knows_event_type(&self, tenant: &TenantId, name: &str) -> bool {
         is_catalogued(name)
-            || self.tenant(tenant).is_some_and(|view| view.find_event_type(name).is_ok())
+            || self
+                .tenant(tenant)
+                .is_some_and(|view| view.find_event_type(name).is_ok())
     }
 
     pub(super) fn put_tenant(&mut self, tenant: Tenant) {
         let id = tenant.id.clone();
         let view = match self.tenants.get(&id) {
-            Some(view) => TenantView { tenant, ..TenantView::clone(view) },
-            None => TenantView { tenant, endpoints: Vec::new(), event_types: Vec::new() },
+            Some(view) => TenantView {
+                tenant,
+                ..TenantView::clone(view)
+            },
+            None => TenantView {
+                tenant,
+                endpoints: Vec::new(),
+                event_types: Vec::new(),
+            },
         };
         self.tenants.insert(id, Arc::new(view));
     }
 
     pub(super) fn put_endpoint(&mut self, endpoint: Arc<Endpoint>) {
-        self.change_tenant(&endpoint.tenant, |view| match view.find_endpoint(endpoint.id) {
-            Ok(at) => view.endpoints[at] = Arc::clone(&endpoint),
-            Err(at) => view.endpoints.insert(at, Arc::clone(&endpoint)),
+        self.change_tenant(&endpoint.tenant, |view| {
+            match view.find_endpoint(endpoint.id) {
+                Ok(at) => view.endpoints[at] = Arc::clone(&endpoint),
+                Err(at) => view.endpoints.insert(at, Arc::clone(&endpoint)),
+            }
         });
         self.endpoints.insert(endpoint.id, endpoint);
     }
@@ -90,7 +101,11 @@ impl Snapshot {
     }
 
     pub(super) fn remove_key(&mut self, id: KeyId) {
-        let hash = self.keys.values().find(|key| key.id == id).map(|key| key.hash);
+        let hash = self
+            .keys
+            .values()
+            .find(|key| key.id == id)
+            .map(|key| key.hash);
         if let Some(hash) = hash {
             self.keys.remove(&hash);
         }
@@ -116,10 +131,12 @@ impl Snapshot {
 
 impl TenantView {
     fn find_endpoint(&self, id: EndpointId) -> Result<usize, usize> {
-        self.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id)
+        self.endpoints
+            .binary_search_by_key(&id, |endpoint| endpoint.id)
     }
 
     fn find_event_type(&self, name: &str) -> Result<usize, usize> {
-        self.event_types.binary_search_by(|known| known.name.as_str().cmp(name))
+        self.event_types
+            .binary_search_by(|known| known.name.as_str().cmp(name))
     }
 }

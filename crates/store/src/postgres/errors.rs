@@ -8,7 +8,10 @@ const REPEATABLE: [&str; 2] = ["40P01", "40001"];
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match reason(&error) {
-            Some(reason) => Self::Unavailable { reason, source: Box::new(error) },
+            Some(reason) => Self::Unavailable {
+                reason,
+                source: Box::new(error),
+            },
             None => Self::Corrupt(error.to_string()),
         }
     }
@@ -62,7 +65,12 @@ mod tests {
 
     #[test]
     fn what_passes_is_told_from_what_does_not() {
-        for (code, passes) in [("53100", true), ("25006", true), ("57P03", true), ("23505", false)] {
+        for (code, passes) in [
+            ("53100", true),
+            ("25006", true),
+            ("57P03", true),
+            ("23505", false),
+        ] {
             assert_eq!(reason_of_code(code).is_some(), passes, "{code}");
         }
     }

@@ -22,7 +22,8 @@ const TABLES: [(&str, &str); 3] = [
 ];
 
 /// Every delivery is updated about once: a tenth of dead rows is worth a visit.
-const STORAGE: &str = "autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05";
+const STORAGE: &str =
+    "autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05";
 
 /// Makes the partitions around `now` that are missing.
 pub(super) async fn make(connection: &mut PgConnection, now: Timestamp) -> Result<(), StoreError> {
@@ -60,8 +61,12 @@ pub(super) async fn make(connection: &mut PgConnection, now: Timestamp) -> Resul
     Ok(())
 }
 
+/// Asks the catalogue itself: `to_regclass` may answer from a cache that does not know yet what
+/// another connection has made.
 async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+    let sql = "SELECT EXISTS (SELECT FROM pg_class
+                   WHERE relname = $1 AND relnamespace = current_schema()::regnamespace)";
+    Ok(sqlx::query_scalar(sql)
         .bind(table)
         .fetch_one(connection)
         .await?)
@@ -88,6 +93,9 @@ mod tests {
         assert_eq!(monday("2026-04-15T12:00:00Z"), "2026-04-13");
         assert_eq!(monday("2026-04-13T00:00:00Z"), "2026-04-13");
         assert_eq!(monday("2026-04-12T23:59:59.999Z"), "2026-04-06");
-        assert_eq!(date(week("2026-04-15T12:00:00Z".parse().unwrap()) + 1), "2026-04-20");
+        assert_eq!(
+            date(week("2026-04-15T12:00:00Z".parse().unwrap()) + 1),
+            "2026-04-20"
+        );
     }
 }

@@ -61,11 +61,14 @@ pub(super) fn accept(
         }
         sequences.take(event, sequence);
         deliveries += fan_out(&mut insert_delivery, acceptance, tx.last_insert_rowid())?;
-        answers.push(Accepted::New { sequence: sequence.map(count).transpose()? });
+        answers.push(Accepted::New {
+            sequence: sequence.map(count).transpose()?,
+        });
     }
     sequences.keep(tx)?;
     if deliveries > 0 {
-        tx.prepare_cached(COUNT_ACCEPTED)?.execute(named_params! {":accepted": deliveries})?;
+        tx.prepare_cached(COUNT_ACCEPTED)?
+            .execute(named_params! {":accepted": deliveries})?;
     }
     Ok(answers)
 }
@@ -80,7 +83,11 @@ fn fan_out(
     let accepted_at = to_the_millisecond(acceptance.event.accepted_at);
     let urgent = is_urgent(&acceptance.event.event_type);
     for delivery in &acceptance.deliveries {
-        assert_eq!(delivery.id.created_at(), accepted_at, "a delivery's id has its event's time");
+        assert_eq!(
+            delivery.id.created_at(),
+            accepted_at,
+            "a delivery's id has its event's time"
+        );
         let (status, due) = match delivery.held {
             Some(_) => (codes::HELD, None),
             None => (codes::QUEUED, Some(At(accepted_at))),
@@ -100,17 +107,16 @@ fn fan_out(
     Ok(count)
 }
 
-fn known(
-    find: &mut CachedStatement<'_>,
-    acceptance: &Acceptance,
-) -> Result<Accepted, StoreError> {
+fn known(find: &mut CachedStatement<'_>, acceptance: &Acceptance) -> Result<Accepted, StoreError> {
     let event = &acceptance.event;
     let (digest, sequence): ([u8; 16], Option<i64>) = find
         .query_row([event.tenant.as_str(), event.id.as_str()], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
     if digest == acceptance.digest {
-        Ok(Accepted::Duplicate { sequence: sequence.map(count).transpose()? })
+        Ok(Accepted::Duplicate {
+            sequence: sequence.map(count).transpose()?,
+        })
     } else {
         Ok(Accepted::Conflict)
     }
@@ -129,7 +135,10 @@ struct Last {
 
 impl<'tx> Sequences<'tx> {
     fn new(tx: &'tx Transaction<'_>) -> Result<Self, StoreError> {
-        Ok(Self { read: tx.prepare_cached(LAST_SEQUENCE)?, last: HashMap::new() })
+        Ok(Self {
+            read: tx.prepare_cached(LAST_SEQUENCE)?,
+            last: HashMap::new(),
+        })
     }
 
     /// The sequence that the event would get, `None` if it has no license.
@@ -146,14 +155,26 @@ impl<'tx> Sequences<'tx> {
             .query_row([key.0.as_str(), key.1.as_str()], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
-        self.last.insert(key, Last { sequence, changed: false });
+        self.last.insert(
+            key,
+            Last {
+                sequence,
+                changed: false,
+            },
+        );
         Ok(Some(sequence + 1))
     }
 
     fn take(&mut self, event: &Event, sequence: Option<i64>) {
         if let (Some(license), Some(sequence)) = (&event.license, sequence) {
             let key = (event.tenant.clone(), license.clone());
-            self.last.insert(key, Last { sequence, changed: true });
+            self.last.insert(
+                key,
+                Last {
+                    sequence,
+                    changed: true,
+                },
+            );
         }
     }
 

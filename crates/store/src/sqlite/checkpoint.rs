@@ -72,5 +72,7 @@ fn run(file: &DatabaseFile, wants: &Receiver<()>, finished: &AtomicBool) {
 
 /// Copies what no reader holds back; never waits for anybody.
 pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
+        .query_row([], |_| Ok(()))
 }

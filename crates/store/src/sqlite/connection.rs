@@ -25,7 +25,9 @@ impl DatabaseFile {
     pub(super) fn claim(path: &str) -> Result<Self, OpenError> {
         let path = PathBuf::from(path);
         let lock_path = with_suffix(&path, ".lock");
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder)
                 .map_err(|error| unavailable("its folder cannot be made", error))?;
@@ -38,9 +40,9 @@ impl DatabaseFile {
             .map_err(|error| unavailable("its lock file cannot be made", error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(OpenError::InUse { path: path.display().to_string() })
-            }
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+                path: path.display().to_string(),
+            }),
             Err(TryLockError::Error(error)) => {
                 Err(unavailable("its lock cannot be taken", error).into())
             }
@@ -80,5 +82,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn unavailable(reason: &'static str, error: std::io::Error) -> StoreError {
-    StoreError::Unavailable { reason, source: Box::new(error) }
+    StoreError::Unavailable {
+        reason,
+        source: Box::new(error),
+    }
 }

@@ -1,6 +1,4 @@
-use model::{
-    ApiKey, EndpointId, KeyId, RegisteredEventType, Tenant, TenantId, Timestamp,
-};
+use model::{ApiKey, EndpointId, KeyId, RegisteredEventType, Tenant, TenantId, Timestamp};
 use rusqlite::{Params, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +34,11 @@ pub(super) fn changes(
             since,
             endpoint,
         )?,
-        keys: bodies(tx, "SELECT body FROM api_keys WHERE changed_at >= ?1", since)?,
+        keys: bodies(
+            tx,
+            "SELECT body FROM api_keys WHERE changed_at >= ?1",
+            since,
+        )?,
         deleted_keys: collect(
             tx,
             "SELECT id FROM deleted_api_keys WHERE changed_at >= ?1",
@@ -91,11 +93,7 @@ fn collect<T>(
     Ok(all)
 }
 
-pub(super) fn put_endpoint(
-    tx: &Transaction<'_>,
-    row: &EndpointRow,
-    now: Timestamp,
-) -> Result<()> {
+pub(super) fn put_endpoint(tx: &Transaction<'_>, row: &EndpointRow, now: Timestamp) -> Result<()> {
     let id = Id::new(row.id.as_u128());
     let revision = i64::try_from(row.revision).unwrap_or(i64::MAX);
     let sealed = row.sealed_secrets.as_slice();
@@ -105,7 +103,14 @@ pub(super) fn put_endpoint(
             "INSERT INTO endpoints (id, tenant_id, revision, body, sealed_secrets, deleted,
                                     changed_at)
              VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            params![id, row.tenant.as_str(), row.body, sealed, row.deleted, At(now)],
+            params![
+                id,
+                row.tenant.as_str(),
+                row.body,
+                sealed,
+                row.deleted,
+                At(now)
+            ],
         )?
     } else {
         execute(
@@ -162,7 +167,11 @@ pub(super) fn delete_key(tx: &Transaction<'_>, id: KeyId, now: Timestamp) -> Res
     if deleted == 0 {
         return Ok(false);
     }
-    execute(tx, "INSERT INTO deleted_api_keys (id, changed_at) VALUES (?1, ?2)", params![id, At(now)])?;
+    execute(
+        tx,
+        "INSERT INTO deleted_api_keys (id, changed_at) VALUES (?1, ?2)",
+        params![id, At(now)],
+    )?;
     Ok(true)
 }
 

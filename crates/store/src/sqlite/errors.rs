@@ -5,7 +5,10 @@ use crate::StoreError;
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match reason(&error) {
-            Some(reason) => Self::Unavailable { reason, source: Box::new(error) },
+            Some(reason) => Self::Unavailable {
+                reason,
+                source: Box::new(error),
+            },
             None => Self::Corrupt(error.to_string()),
         }
     }
@@ -24,7 +27,10 @@ fn reason(error: &Error) -> Option<&'static str> {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some("its file is locked"),
         ErrorCode::OutOfMemory => Some("there is no memory left"),
         ErrorCode::OperationInterrupted => Some("it was interrupted"),
-        _ if message.as_ref().is_some_and(|text| text.starts_with("no such table")) => {
+        _ if message
+            .as_ref()
+            .is_some_and(|text| text.starts_with("no such table")) =>
+        {
             Some("its schema is missing: run `fanfare migrate`")
         }
         _ => None,

@@ -85,7 +85,11 @@ pub(super) fn requeue_one(
         "SELECT {DUE_COLUMNS} FROM deliveries d JOIN events e ON e.n = d.event_n
          WHERE d.id = ?1 AND e.tenant_id = ?2"
     );
-    let picked = rows(tx, &sql, params![Id::new(delivery.as_u128()), tenant.as_str()])?;
+    let picked = rows(
+        tx,
+        &sql,
+        params![Id::new(delivery.as_u128()), tenant.as_str()],
+    )?;
     requeue(tx, picked, now)
 }
 
@@ -115,11 +119,7 @@ fn requeue(
     make_due(tx, REQUEUE, picked, now)
 }
 
-fn pick(
-    tx: &Transaction<'_>,
-    which: &str,
-    params: impl Params,
-) -> Result<Vec<DueRow>, StoreError> {
+fn pick(tx: &Transaction<'_>, which: &str, params: impl Params) -> Result<Vec<DueRow>, StoreError> {
     let sql = format!(
         "SELECT {DUE_COLUMNS} FROM (SELECT * FROM deliveries WHERE {which}) d
          JOIN events e ON e.n = d.event_n"
@@ -152,7 +152,8 @@ pub(super) fn endpoints_with_held(
 ) -> Result<Vec<EndpointId>, StoreError> {
     let mut statement = tx.prepare_cached(ENDPOINTS_WITH_HELD)?;
     let ids = statement.query_map([limit], |row| row.get::<_, Id>(0))?;
-    ids.map(|id| Ok(EndpointId::from_u128(id?.as_u128()))).collect()
+    ids.map(|id| Ok(EndpointId::from_u128(id?.as_u128())))
+        .collect()
 }
 
 /// The held deliveries of an endpoint that `fate` lets go.

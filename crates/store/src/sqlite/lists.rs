@@ -7,9 +7,7 @@ use rusqlite::{OptionalExtension, Row, ToSql, Transaction, params, params_from_i
 use super::reads::{DELIVERY_COLUMNS, delivery_row, event_columns, event_row};
 use super::values::{At, Id};
 use crate::rows::{DeliveryRow, EventRow, cut, delivery_cursor, first_delivery_at};
-use crate::{
-    Cursor, DeliveryFilter, EventFilter, Page, PageRequest, StoreError, codes,
-};
+use crate::{Cursor, DeliveryFilter, EventFilter, Page, PageRequest, StoreError, codes};
 
 /// A WHERE clause over `deliveries d` and `events e`, with its values.
 pub(super) struct Conditions {
@@ -19,7 +17,10 @@ pub(super) struct Conditions {
 
 impl Conditions {
     fn new(tenant: &TenantId) -> Self {
-        let mut conditions = Self { clauses: Vec::new(), values: Vec::new() };
+        let mut conditions = Self {
+            clauses: Vec::new(),
+            values: Vec::new(),
+        };
         conditions.add_with("e.tenant_id = ?", Value::Text(tenant.to_string()));
         conditions
     }
@@ -39,8 +40,10 @@ impl Conditions {
                 Some((n, accepted_at)) => {
                     let last = DeliveryId::new(accepted_at.0, u128::MAX);
                     conditions.add_with("d.event_n = ?", Value::Integer(n));
-                    conditions
-                        .add_with("d.id >= ?", blob(first_delivery_at(accepted_at.0).as_u128()));
+                    conditions.add_with(
+                        "d.id >= ?",
+                        blob(first_delivery_at(accepted_at.0).as_u128()),
+                    );
                     conditions.add_with("d.id <= ?", blob(last.as_u128()));
                 }
                 None => conditions.add("FALSE"),
@@ -103,7 +106,9 @@ fn found_event(
 ) -> Result<Option<(i64, At)>, StoreError> {
     let found = tx
         .prepare_cached("SELECT n, accepted_at FROM events WHERE tenant_id = ?1 AND id = ?2")?
-        .query_row([tenant.as_str(), event.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([tenant.as_str(), event.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     Ok(found)
 }
@@ -123,7 +128,10 @@ pub(super) fn deliveries(
         Some(license) => deliveries_of_license(tx, (tenant, license), &conditions, wanted)?,
         None => conditions.select(tx, DELIVERY_COLUMNS, "d.id DESC", wanted, delivery_row)?,
     };
-    let items = rows.into_iter().map(DeliveryRow::delivery).collect::<Result<Vec<_>, _>>()?;
+    let items = rows
+        .into_iter()
+        .map(DeliveryRow::delivery)
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(cut(items, page.limit, |delivery| Cursor {
         at: delivery.created_at,
         id: delivery.id.to_string(),
@@ -154,7 +162,11 @@ fn deliveries_of_license(
         let first = Id::new(first_delivery_at(accepted_at.0).as_u128());
         let last = Id::new(DeliveryId::new(accepted_at.0, u128::MAX).as_u128());
         let own: [&dyn ToSql; 3] = [&n, &first, &last];
-        let values = conditions.values.iter().map(|value| value as &dyn ToSql).chain(own);
+        let values = conditions
+            .values
+            .iter()
+            .map(|value| value as &dyn ToSql)
+            .chain(own);
         for row in of_event.query_map(params_from_iter(values), delivery_row)? {
             found.push(row?);
         }
@@ -180,7 +192,10 @@ pub(super) fn events(
         conditions.add_with("e.license_id = ?", Value::Text(license.to_string()));
     }
     if let Some(environment) = filter.environment {
-        conditions.add(&format!("e.environment = {}", codes::environment(environment)));
+        conditions.add(&format!(
+            "e.environment = {}",
+            codes::environment(environment)
+        ));
     }
     if let Some(since) = filter.since {
         conditions.add_with("e.accepted_at >= ?", Value::Integer(since.as_micros()));
@@ -189,8 +204,10 @@ pub(super) fn events(
         conditions.add_with("e.accepted_at < ?", Value::Integer(until.as_micros()));
     }
     if let Some(cursor) = &page.after {
-        conditions
-            .add_with("(e.accepted_at, e.id) < (?, ?)", Value::Integer(cursor.at.as_micros()));
+        conditions.add_with(
+            "(e.accepted_at, e.id) < (?, ?)",
+            Value::Integer(cursor.at.as_micros()),
+        );
         conditions.values.push(Value::Text(cursor.id.clone()));
     }
     let sql = format!(
@@ -204,5 +221,8 @@ pub(super) fn events(
         .query_map(params_from_iter(&conditions.values), event_row)?
         .map(|row: rusqlite::Result<EventRow>| row?.event())
         .collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(cut(items, page.limit, |event| Cursor { at: event.accepted_at, id: event.id.to_string() }))
+    Ok(cut(items, page.limit, |event| Cursor {
+        at: event.accepted_at,
+        id: event.id.to_string(),
+    }))
 }

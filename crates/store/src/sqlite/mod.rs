@@ -11,13 +11,13 @@ mod directory;
 mod errors;
 mod holding;
 mod lists;
+mod readers;
 mod reads;
 mod record;
 mod schema;
 mod stats;
 mod values;
 mod writer;
-mod readers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,11 @@ impl SqliteStore {
         })?;
         // Makes the file, and says at once if that is impossible.
         writer.write(|_| Ok(())).await?;
-        Ok(Self { writer, readers: Readers::new(file), directory_changed: Notify::new() })
+        Ok(Self {
+            writer,
+            readers: Readers::new(file),
+            directory_changed: Notify::new(),
+        })
     }
 
     fn tell_directory_changed(&self) {
@@ -77,26 +81,36 @@ impl Store for SqliteStore {
     }
 
     async fn maintain(&self, _now: Timestamp) -> Result<()> {
-        self.writer.write(|tx| Ok(tx.execute_batch("PRAGMA optimize")?)).await
+        self.writer
+            .write(|tx| Ok(tx.execute_batch("PRAGMA optimize")?))
+            .await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.writer.write(|tx| Ok(tx.execute_batch("UPDATE pings SET pinged = pinged + 1")?)).await
+        self.writer
+            .write(|tx| Ok(tx.execute_batch("UPDATE pings SET pinged = pinged + 1")?))
+            .await
     }
 
     async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>> {
         let batch = batch.to_vec();
-        self.writer.write(move |tx| accept::accept(tx, &batch)).await
+        self.writer
+            .write(move |tx| accept::accept(tx, &batch))
+            .await
     }
 
     async fn record(&self, batch: &[Record]) -> Result<()> {
         let batch = batch.to_vec();
-        self.writer.write(move |tx| record::record(tx, &batch)).await
+        self.writer
+            .write(move |tx| record::record(tx, &batch))
+            .await
     }
 
     async fn standings(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<Standing>>> {
         let deliveries = deliveries.to_vec();
-        self.readers.read(move |tx| record::standings(tx, &deliveries)).await
+        self.readers
+            .read(move |tx| record::standings(tx, &deliveries))
+            .await
     }
 
     async fn overdue(
@@ -105,15 +119,21 @@ impl Store for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Work>> {
-        self.writer.write(move |tx| holding::overdue(tx, due_before, now, limit)).await
+        self.writer
+            .write(move |tx| holding::overdue(tx, due_before, now, limit))
+            .await
     }
 
     async fn endpoints_with_held(&self, limit: u32) -> Result<Vec<EndpointId>> {
-        self.readers.read(move |tx| holding::endpoints_with_held(tx, limit)).await
+        self.readers
+            .read(move |tx| holding::endpoints_with_held(tx, limit))
+            .await
     }
 
     async fn release(&self, endpoint: EndpointId, limit: u32, now: Timestamp) -> Result<Vec<Work>> {
-        self.writer.write(move |tx| holding::release(tx, endpoint, limit, now)).await
+        self.writer
+            .write(move |tx| holding::release(tx, endpoint, limit, now))
+            .await
     }
 
     async fn discard_held(
@@ -122,11 +142,17 @@ impl Store for SqliteStore {
         fate: HeldFate,
         now: Timestamp,
     ) -> Result<u64> {
-        let ids = self.readers.read(move |tx| holding::to_discard(tx, endpoint, fate)).await?;
+        let ids = self
+            .readers
+            .read(move |tx| holding::to_discard(tx, endpoint, fate))
+            .await?;
         let mut discarded = 0;
         for chunk in ids.chunks(holding::DISCARD_CHUNK) {
             let chunk = chunk.to_vec();
-            discarded += self.writer.write(move |tx| holding::discard(tx, &chunk, now)).await?;
+            discarded += self
+                .writer
+                .write(move |tx| holding::discard(tx, &chunk, now))
+                .await?;
         }
         Ok(discarded)
     }
@@ -137,16 +163,20 @@ impl Store for SqliteStore {
                 Requeue::One { tenant, delivery } => {
                     holding::requeue_one(tx, &tenant, delivery, now)
                 }
-                Requeue::Matching { tenant, filter, limit } => {
-                    holding::requeue_matching(tx, &tenant, &filter, limit, now)
-                }
+                Requeue::Matching {
+                    tenant,
+                    filter,
+                    limit,
+                } => holding::requeue_matching(tx, &tenant, &filter, limit, now),
             })
             .await
     }
 
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>> {
         let (tenant, id) = (tenant.clone(), id.clone());
-        self.readers.read(move |tx| reads::event(tx, &tenant, &id)).await
+        self.readers
+            .read(move |tx| reads::event(tx, &tenant, &id))
+            .await
     }
 
     async fn events(
@@ -156,7 +186,9 @@ impl Store for SqliteStore {
         page: &PageRequest,
     ) -> Result<Page<Event>> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
-        self.readers.read(move |tx| lists::events(tx, &tenant, &filter, &page)).await
+        self.readers
+            .read(move |tx| lists::events(tx, &tenant, &filter, &page))
+            .await
     }
 
     async fn timeline(
@@ -174,7 +206,9 @@ impl Store for SqliteStore {
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<Delivery>> {
         let tenant = tenant.clone();
-        self.readers.read(move |tx| reads::delivery(tx, &tenant, id)).await
+        self.readers
+            .read(move |tx| reads::delivery(tx, &tenant, id))
+            .await
     }
 
     async fn deliveries(
@@ -184,11 +218,15 @@ impl Store for SqliteStore {
         page: &PageRequest,
     ) -> Result<Page<Delivery>> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
-        self.readers.read(move |tx| lists::deliveries(tx, &tenant, &filter, &page)).await
+        self.readers
+            .read(move |tx| lists::deliveries(tx, &tenant, &filter, &page))
+            .await
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>> {
-        self.readers.read(move |tx| reads::attempts(tx, delivery)).await
+        self.readers
+            .read(move |tx| reads::attempts(tx, delivery))
+            .await
     }
 
     async fn endpoint_stats(
@@ -198,7 +236,9 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<EndpointStats> {
         let since = now.minus(window);
-        self.readers.read(move |tx| stats::endpoint_stats(tx, endpoint, since)).await
+        self.readers
+            .read(move |tx| stats::endpoint_stats(tx, endpoint, since))
+            .await
     }
 
     async fn balance(&self) -> Result<Balance> {
@@ -207,7 +247,9 @@ impl Store for SqliteStore {
 
     async fn directory_changes(&self, since: Option<Timestamp>) -> Result<DirectoryChanges> {
         let as_of = ambient::now();
-        self.readers.read(move |tx| directory::changes(tx, since, as_of)).await
+        self.readers
+            .read(move |tx| directory::changes(tx, since, as_of))
+            .await
     }
 
     async fn directory_changed(&self) {
@@ -216,35 +258,108 @@ impl Store for SqliteStore {
 
     async fn put_endpoint(&self, row: &EndpointRow, now: Timestamp) -> Result<()> {
         let row = row.clone();
-        self.writer.write(move |tx| directory::put_endpoint(tx, &row, now)).await?;
+        self.writer
+            .write(move |tx| directory::put_endpoint(tx, &row, now))
+            .await?;
         self.tell_directory_changed();
         Ok(())
     }
 
     async fn put_tenant(&self, tenant: &Tenant, create: bool, now: Timestamp) -> Result<()> {
         let tenant = tenant.clone();
-        self.writer.write(move |tx| directory::put_tenant(tx, &tenant, create, now)).await?;
+        self.writer
+            .write(move |tx| directory::put_tenant(tx, &tenant, create, now))
+            .await?;
         self.tell_directory_changed();
         Ok(())
     }
 
     async fn put_key(&self, key: &ApiKey, now: Timestamp) -> Result<()> {
         let key = key.clone();
-        self.writer.write(move |tx| directory::put_key(tx, &key, now)).await?;
+        self.writer
+            .write(move |tx| directory::put_key(tx, &key, now))
+            .await?;
         self.tell_directory_changed();
         Ok(())
     }
 
     async fn delete_key(&self, id: KeyId, now: Timestamp) -> Result<bool> {
-        let deleted = self.writer.write(move |tx| directory::delete_key(tx, id, now)).await?;
+        let deleted = self
+            .writer
+            .write(move |tx| directory::delete_key(tx, id, now))
+            .await?;
         self.tell_directory_changed();
         Ok(deleted)
     }
 
     async fn put_event_type(&self, event_type: &RegisteredEventType, now: Timestamp) -> Result<()> {
         let event_type = event_type.clone();
-        self.writer.write(move |tx| directory::put_event_type(tx, &event_type, now)).await?;
+        self.writer
+            .write(move |tx| directory::put_event_type(tx, &event_type, now))
+            .await?;
         self.tell_directory_changed();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Submission;
+
+    use super::*;
+
+    fn acceptance() -> Acceptance {
+        let body = format!(
+            r#"{{"type":"license.created","data":{{"x":"{}"}}}}"#,
+            "x".repeat(9_000)
+        );
+        let submission = Submission::parse(body.as_bytes()).unwrap();
+        let tenant = TenantId::new("acme").unwrap();
+        let event = submission.into_event(tenant, ambient::now(), ambient::random_id());
+        Acceptance {
+            event: Arc::new(event),
+            digest: [0; 16],
+            deliveries: Vec::new(),
+        }
+    }
+
+    /// The writer's connection refuses as on a full disk, until it is opened anew.
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_over_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fanfare.db");
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        store.migrate().await.unwrap();
+        let fill = |tx: &rusqlite::Transaction<'_>| {
+            let pages: i64 = tx.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            Ok(tx.pragma_update(None, "max_page_count", pages)?)
+        };
+        store.writer.write(fill).await.unwrap();
+        match store.accept(&[acceptance()]).await {
+            Err(StoreError::Unavailable { reason, .. }) => assert_eq!(reason, "the disk is full"),
+            other => panic!("{other:?}"),
+        }
+        store.ping().await.unwrap();
+        store.accept(&[acceptance()]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_log_stays_short_under_continuous_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fanfare.db");
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        store.migrate().await.unwrap();
+        let batch: Vec<_> = (0..100).map(|_| acceptance()).collect();
+        for _ in 0..150 {
+            let batch: Vec<_> = batch.iter().map(|_| acceptance()).collect();
+            store.accept(&batch).await.unwrap();
+        }
+        let log = std::fs::metadata(folder.path().join("fanfare.db-wal"))
+            .unwrap()
+            .len();
+        let written = std::fs::metadata(&path).unwrap().len();
+        assert!(written > 60 << 20, "the database has {written} bytes");
+        let bound = u64::try_from(checkpoint::FINISH_AT_PAGES).unwrap() * 4_096 * 2;
+        assert!(log < bound, "the log has {log} bytes");
     }
 }

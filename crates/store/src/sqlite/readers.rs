@@ -20,7 +20,11 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(file: Arc<DatabaseFile>) -> Self {
-        Self { file, idle: Arc::default(), free: Arc::new(Semaphore::new(READERS_MAX)) }
+        Self {
+            file,
+            idle: Arc::default(),
+            free: Arc::new(Semaphore::new(READERS_MAX)),
+        }
     }
 
     /// Runs `read` on one state of the database.
@@ -40,7 +44,10 @@ impl Readers {
                 Some(connection) => connection,
                 None => file.reading()?,
             };
-            let answer = connection.transaction().map_err(StoreError::from).and_then(|tx| read(&tx));
+            let answer = connection
+                .transaction()
+                .map_err(StoreError::from)
+                .and_then(|tx| read(&tx));
             if !matches!(answer, Err(StoreError::Unavailable { .. })) {
                 idle.lock().push(connection);
             }

@@ -23,8 +23,10 @@ pub(super) const DELIVERY_COLUMNS: &str = "d.id, e.tenant_id, d.endpoint_id, e.i
      e.license_id, d.status, d.hold_reason, d.attempts, d.next_attempt_at, d.updated_at";
 
 /// In the order of [`due_row`], for `deliveries d` and `events e`.
-pub(super) const DUE_COLUMNS: &str =
-    concat!(event_columns!(), ", d.id, d.endpoint_id, d.attempts, d.attempts_before");
+pub(super) const DUE_COLUMNS: &str = concat!(
+    event_columns!(),
+    ", d.id, d.endpoint_id, d.attempts, d.attempts_before"
+);
 
 const TIMELINE: &str = concat!(
     "SELECT ",
@@ -104,7 +106,10 @@ pub(super) fn timeline(
 ) -> Result<Vec<Event>, StoreError> {
     let after = i64::try_from(after_sequence).unwrap_or(i64::MAX);
     tx.prepare_cached(TIMELINE)?
-        .query_map(params![tenant.as_str(), license.as_str(), after, limit], event_row)?
+        .query_map(
+            params![tenant.as_str(), license.as_str(), after, limit],
+            event_row,
+        )?
         .map(|row| row?.event())
         .collect()
 }
@@ -119,7 +124,10 @@ pub(super) fn delivery(
          WHERE d.id = ?1 AND e.tenant_id = ?2"
     );
     tx.prepare_cached(&sql)?
-        .query_row(params![Id::new(id.as_u128()), tenant.as_str()], delivery_row)
+        .query_row(
+            params![Id::new(id.as_u128()), tenant.as_str()],
+            delivery_row,
+        )
         .optional()?
         .map(DeliveryRow::delivery)
         .transpose()

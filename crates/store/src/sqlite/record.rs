@@ -11,15 +11,16 @@ const INSERT_ATTEMPT: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT DO NOTHING";
 
-/// A final status stays, and so does what a later attempt has decided.
+/// `attempts` is the number of the last attempt recorded, so a number that is not beyond it says
+/// nothing new; a final status stays.
 const AFTER_ATTEMPT: &str = "
     UPDATE deliveries SET
-        status = iif(status >= 3 OR attempts >= ?2, status, ?3),
-        hold_reason = iif(status >= 3 OR attempts >= ?2, hold_reason, ?4),
-        next_attempt_at = iif(status >= 3 OR attempts >= ?2, next_attempt_at, ?5),
-        attempts = max(attempts, ?2),
+        status = iif(status >= 3, status, ?3),
+        hold_reason = iif(status >= 3, hold_reason, ?4),
+        next_attempt_at = iif(status >= 3, next_attempt_at, ?5),
+        attempts = ?2,
         updated_at = ?6
-    WHERE id = ?1";
+    WHERE id = ?1 AND attempts < ?2";
 
 const WITHOUT_ATTEMPT: &str = "
     UPDATE deliveries SET status = ?2, hold_reason = ?3, next_attempt_at = ?4, updated_at = ?5
@@ -90,7 +91,10 @@ pub(super) fn standings(
             found
                 .map(|(status, attempts)| {
                     let status = codes::read_status(status)?;
-                    Ok(Standing { status, attempts: count(attempts)? })
+                    Ok(Standing {
+                        status,
+                        attempts: count(attempts)?,
+                    })
                 })
                 .transpose()
         })

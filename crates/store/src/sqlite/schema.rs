@@ -26,7 +26,9 @@ pub(super) fn migrate(tx: &Transaction<'_>) -> Result<(), StoreError> {
 }
 
 fn version(tx: &Transaction<'_>) -> Result<i64, StoreError> {
-    let found = tx.query_row("PRAGMA user_version", [], |row| row.get(0)).optional()?;
+    let found = tx
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .optional()?;
     Ok(found.unwrap_or(0))
 }
 

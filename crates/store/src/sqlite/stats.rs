@@ -27,7 +27,9 @@ pub(super) fn endpoint_stats(
     let mut rows = by_status.query(params![endpoint, first])?;
     while let Some(row) = rows.next()? {
         let status = codes::read_status(row.get(0)?)?;
-        stats.deliveries.insert(status.as_str(), count(row.get::<_, i64>(1)?)?);
+        stats
+            .deliveries
+            .insert(status.as_str(), count(row.get::<_, i64>(1)?)?);
     }
     let mut durations = Vec::new();
     let mut attempts = tx.prepare_cached(ATTEMPTS)?;
@@ -42,9 +44,13 @@ pub(super) fn endpoint_stats(
 }
 
 pub(super) fn balance(tx: &Transaction<'_>) -> Result<Balance, StoreError> {
-    let accepted: i64 =
-        tx.query_row("SELECT deliveries FROM accepted_count", [], |row| row.get(0))?;
-    let mut balance = Balance { accepted: count(accepted)?, ..Balance::default() };
+    let accepted: i64 = tx.query_row("SELECT deliveries FROM accepted_count", [], |row| {
+        row.get(0)
+    })?;
+    let mut balance = Balance {
+        accepted: count(accepted)?,
+        ..Balance::default()
+    };
     let mut statement =
         tx.prepare_cached("SELECT status, count(*) FROM deliveries GROUP BY status")?;
     let mut rows = statement.query([])?;

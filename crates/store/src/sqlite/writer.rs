@@ -60,7 +60,10 @@ impl Writer {
 }
 
 fn ended() -> StoreError {
-    StoreError::Unavailable { reason: "it is shutting down", source: "the writer ended".into() }
+    StoreError::Unavailable {
+        reason: "it is shutting down",
+        source: "the writer ended".into(),
+    }
 }
 
 fn in_transaction<T>(

@@ -131,13 +131,12 @@ pub(super) fn drain(stage: &Stage<'_>, rate: Target) -> anyhow::Result<Row> {
     let drained = Figure::new("deliveries", Unit::PerSecond, value).target(rate);
     row.figures
         .push(drained.floor(stage.floors.drained_per_second()));
-    let own = Figure::new(
-        "Fanfare's CPU per delivery",
-        Unit::MillisecondsCpu,
-        own_ms(&shares),
-    );
-    row.figures
-        .push(own.floor(stage.floors.own_drained_us() / 1e3));
+    if !shares.is_empty() {
+        let own = own_ms(&shares);
+        let own = Figure::new("Fanfare's CPU per delivery", Unit::MillisecondsCpu, own);
+        row.figures
+            .push(own.floor(stage.floors.own_drained_us() / 1e3));
+    }
     row.shares = shares;
     Ok(row)
 }
@@ -183,6 +182,7 @@ fn drain_once(
     }
     note_faults(row, &load.ledger, &failures, |_| true);
     let rate = load.ledger.arrivals() as f64 / load.ledger.arrival_span_s();
+    // Of too few it would say nothing.
     let shares = if before_meter < metered {
         meter.shares(metered)
     } else {

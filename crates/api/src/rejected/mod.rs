@@ -1,21 +1,19 @@
-use std::sync::Arc;
+//! Events that were published to `license.events` and could not be understood: listed here, and sent
+//! again by `again`.
+
+mod again;
 
 use axum::extract::State;
-use broker::{Ack, BrokerError, Destination, Headers, Incoming, Publication, Queue};
-use bytes::Bytes;
+use broker::{Ack, BrokerError, Headers, Incoming, Queue};
 use http::StatusCode;
-use model::{
-    CLOUD_EVENT_TYPE, Environment, EventId, EventType, FieldError, Role, Submission, TenantId,
-    Timestamp,
-};
+use model::{FieldError, Role};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use store::Snapshot;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::{ApiError, Json, JsonOrDefault, Listed, Page, PageParams, Principal, Problems};
 
+use self::again::again;
 use crate::app::App;
 
 /// Rejected messages that one request looks at, at most. What lies behind them shows when those in
@@ -30,7 +28,9 @@ const SENT_DEFAULT: usize = 100;
 const SENT_MAX: usize = 1_000;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(send_again))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(send_again))
 }
 
 /// A message that was published to `license.events` and could not be understood.
@@ -91,10 +91,16 @@ async fn list(
             }
         }
         // One more than wanted, to know whether more follows.
-        Looked { keep: Some(message.ack), done: matching > wanted }
+        Looked {
+            keep: Some(message.ack),
+            done: matching > wanted,
+        }
     })
     .await?;
-    Ok(Json(Listed::new(items, (matching > wanted).then_some(wanted))))
+    Ok(Json(Listed::new(
+        items,
+        (matching > wanted).then_some(wanted),
+    )))
 }
 
 /// What was seen in a message.
@@ -110,7 +116,11 @@ async fn look(app: &App, mut see: impl FnMut(Incoming) -> Looked) -> Result<(), 
     let _alone = app.rejected.lock().await;
     let mut kept = Vec::new();
     while kept.len() < LOOKED_AT_MAX {
-        let taken = app.broker.take(Queue::Rejected, TAKEN_AT_ONCE).await.map_err(broker_away)?;
+        let taken = app
+            .broker
+            .take(Queue::Rejected, TAKEN_AT_ONCE)
+            .await
+            .map_err(broker_away)?;
         if taken.is_empty() {
             break;
         }
@@ -128,7 +138,10 @@ async fn look(app: &App, mut see: impl FnMut(Incoming) -> Looked) -> Result<(), 
 fn broker_away(error: BrokerError) -> ApiError {
     match &error {
         BrokerError::Unavailable { .. } => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the broker did not answer");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the broker did not answer"
+            );
             ApiError::unavailable("the broker is unavailable", web::ASK_AGAIN_AFTER)
         }
         BrokerError::Refused(_) => ApiError::internal(&error),
@@ -193,7 +206,10 @@ async fn send_again(
     let mut refused = Vec::new();
     look(&app, |message| {
         if !is_for(&caller, &message.headers) || !is_wanted(&input, &message.headers) {
-            return Looked { keep: Some(message.ack), done: false };
+            return Looked {
+                keep: Some(message.ack),
+                done: false,
+            };
         }
         let keep = match again(&message, &snapshot) {
             Ok(publication) => {
@@ -202,16 +218,25 @@ async fn send_again(
                 None
             }
             Err(detail) => {
-                refused.push(RefusedView { message_id: message.headers.message_id, detail });
+                refused.push(RefusedView {
+                    message_id: message.headers.message_id,
+                    detail,
+                });
                 Some(message.ack)
             }
         };
-        Looked { keep, done: publications.len() + refused.len() == limit }
+        Looked {
+            keep,
+            done: publications.len() + refused.len() == limit,
+        }
     })
     .await?;
     let sent = publications.len();
     if sent > 0 {
-        app.broker.publish(publications).await.map_err(broker_away)?;
+        app.broker
+            .publish(publications)
+            .await
+            .map_err(broker_away)?;
         acks.into_iter().for_each(Ack::ack);
     }
     Ok((StatusCode::ACCEPTED, Json(SentAgainView { sent, refused })))
@@ -222,92 +247,5 @@ fn is_wanted(input: &SendAgainInput, headers: &Headers) -> bool {
         (None, _) => true,
         (Some(wanted), Some(id)) => wanted.contains(id),
         (Some(_), None) => false,
-    }
-}
-
-/// What a publisher would have sent, had it known better.
-fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Publication, String> {
-    let tenant = tenant_of(&message.headers).ok_or("it names no tenant")?;
-    let tenant = TenantId::new(tenant)
-        .ok()
-        .filter(|tenant| snapshot.tenant(tenant).is_some())
-        .ok_or("it names a tenant that does not exist")?;
-    let content_type = message.headers.content_type.as_deref().unwrap_or_default();
-    let body = if content_type.starts_with(CLOUD_EVENT_TYPE) {
-        let known = |name: &str| snapshot.knows_event_type(&tenant, name);
-        let event = Submission::from_cloud_event(&message.body, known);
-        canonical(&event.map_err(|error| error.to_string())?)
-    } else {
-        message.body.clone()
-    };
-    let hints = Hints::of(&body);
-    let event_type = message.headers.routing_key.parse().ok().or(hints.event_type);
-    let given = message.headers.message_id.as_deref().and_then(|id| EventId::new(id).ok());
-    let id = given.or(hints.id);
-    let id = id.unwrap_or_else(|| EventId::generate(ambient::now(), ambient::random_id()));
-    let event_type = event_type.ok_or("neither its routing key nor its body names a type")?;
-    Ok(Publication { to: Destination::Events { tenant, event_type, id }, body })
-}
-
-/// What of the envelope the body shows, if it can be read so far.
-#[derive(Debug, Default)]
-struct Hints {
-    id: Option<EventId>,
-    event_type: Option<EventType>,
-}
-
-impl Hints {
-    fn of(body: &[u8]) -> Self {
-        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |name: &str| body.get(name).and_then(serde_json::Value::as_str);
-        Self {
-            id: text("id").and_then(|id| EventId::new(id).ok()),
-            event_type: text("type").and_then(|name| name.parse().ok()),
-        }
-    }
-}
-
-/// A canonical event, as a body.
-#[derive(Serialize)]
-struct Canonical<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a EventId>,
-    #[serde(rename = "type")]
-    event_type: &'a EventType,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    occurred_at: Option<Timestamp>,
-    environment: Environment,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    product: Option<&'a str>,
-    data: &'a Arc<RawValue>,
-}
-
-/// A CloudEvent is sent again as a canonical event: so it needs no content type of its own.
-fn canonical(submission: &Submission) -> Bytes {
-    let event = Canonical {
-        id: submission.id.as_ref(),
-        event_type: &submission.event_type,
-        occurred_at: submission.occurred_at,
-        environment: submission.environment,
-        product: submission.product.as_deref(),
-        data: &submission.data,
-    };
-    serde_json::to_vec(&event).expect("an event is plain data").into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cloud_event_becomes_the_canonical_event_it_stands_for() {
-        let body = br#"{"specversion":"1.0","id":"e1","source":"/s","type":"com.x.license.created",
-            "time":"2026-04-15T12:00:00Z","data":{"n":1.0,"license":{"id":"l"}}}"#;
-        let known = |name: &str| name == "license.created";
-        let body = canonical(&Submission::from_cloud_event(body, known).unwrap());
-        let read = Submission::parse(&body).unwrap();
-        assert_eq!(read.id.as_deref(), Some("e1"));
-        assert_eq!(read.event_type.as_str(), "license.created");
-        assert_eq!(read.data.get(), r#"{"n":1.0,"license":{"id":"l"}}"#);
     }
 }

@@ -1,0 +1,128 @@
+//! What a receiver sees of tests and of rotated secrets.
+
+use dialect::Dialect;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use testkit::{Behavior, Received, Receiver};
+
+use crate::harness::{Api, get, post};
+
+#[tokio::test]
+async fn a_test_tells_what_the_receiver_did() {
+    let api = Api::start().await;
+    let receiver = Receiver::start().await.unwrap();
+    let more = json!({"headers": {"x-team": "blue"}});
+    let made = api
+        .acme
+        .create_endpoint(&receiver.url("/hook"), more)
+        .await
+        .unwrap();
+    let path = format!("/v1/endpoints/{}/test", made["id"].as_str().unwrap());
+    receiver.script(
+        "/hook",
+        [
+            Behavior::status(204),
+            Behavior::status(418),
+            Behavior::Reset,
+        ],
+    );
+
+    let told = post(&api.acme, &path, &json!({}), 200).await;
+    assert_eq!(
+        (&told["outcome"], &told["status_code"]),
+        (&json!("succeeded"), &json!(204))
+    );
+    assert_eq!(
+        (&told["event_type"], &told["error"]),
+        (&json!("webhook.test"), &Value::Null)
+    );
+    let request = receiver.received("/hook").remove(0);
+    assert!(verifies(&request, &made["secret"]));
+    assert_eq!(
+        (request.id(), request.header("x-team")),
+        (told["event_id"].as_str().unwrap(), Some("blue"))
+    );
+
+    let told = post(&api.acme, &path, &json!({}), 200).await;
+    assert_eq!(
+        (&told["outcome"], &told["status_code"]),
+        (&json!("failed"), &json!(418))
+    );
+    let told = post(&api.acme, &path, &json!({}), 200).await;
+    assert_eq!(
+        (&told["outcome"], &told["status_code"]),
+        (&json!("failed"), &Value::Null)
+    );
+    assert!(
+        told["error"].as_str().unwrap().starts_with("connection_"),
+        "{told}"
+    );
+    assert!(told["duration_ms"].is_number());
+    let recorded = get(&api.acme, "/v1/deliveries", 200).await;
+    assert_eq!(recorded["items"], json!([]));
+}
+
+fn verifies(request: &Received, secret: &Value) -> bool {
+    let secret = SecretString::from(secret.as_str().unwrap());
+    let header = |name: &str| request.header(name);
+    Dialect::Standard
+        .verify(&secret, &header, &request.body, ambient::now())
+        .is_ok()
+}
+
+#[tokio::test]
+async fn while_a_secret_is_rotated_both_sign_and_without_grace_the_new_one_alone() {
+    let api = Api::start().await;
+    let receiver = Receiver::start().await.unwrap();
+    let made = api
+        .acme
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await
+        .unwrap();
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    let rotate = format!("{path}/rotate_secret");
+    let test = format!("{path}/test");
+
+    let second = post(&api.acme, &rotate, &json!({}), 200).await;
+    assert_ne!(second["secret"], made["secret"]);
+    post(&api.acme, &test, &json!({}), 200).await;
+    let request = receiver.received("/hook").remove(0);
+    assert!(verifies(&request, &made["secret"]) && verifies(&request, &second["secret"]));
+    let read = get(&api.acme, &path, 200).await;
+    assert_eq!(read["secret_hint"], second["secret_hint"]);
+    assert!(
+        !read
+            .to_string()
+            .contains(second["secret"].as_str().unwrap())
+    );
+
+    let third = post(&api.acme, &rotate, &json!({"grace_s": 0}), 200).await;
+    post(&api.acme, &test, &json!({}), 200).await;
+    let request = receiver.received("/hook").remove(1);
+    assert!(verifies(&request, &third["secret"]));
+    assert!(!verifies(&request, &made["secret"]) && !verifies(&request, &second["secret"]));
+}
+
+#[tokio::test]
+async fn rotations_are_bounded_in_grace_and_number() {
+    let api = Api::start().await;
+    let endpoint = api.endpoint("http://127.0.0.1:9/hook").await;
+    let path = format!("/v1/endpoints/{endpoint}/rotate_secret");
+    let month = json!({"grace_s": 2_592_001});
+    post(&api.acme, &path, &month, 422).await;
+    post(&api.acme, &path, &json!({"secret": "short"}), 422).await;
+    for _ in 0..4 {
+        post(&api.acme, &path, &json!({}), 200).await;
+    }
+    post(&api.acme, &path, &json!({}), 409).await;
+    post(&api.acme, &path, &json!({"grace_s": 0}), 200).await;
+    assert_eq!(
+        api.directory
+            .snapshot()
+            .endpoint(endpoint)
+            .unwrap()
+            .secrets
+            .len(),
+        1
+    );
+}
