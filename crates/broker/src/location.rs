@@ -66,6 +66,10 @@ fn parse_host(url: &str) -> Result<AMQPUri, OpenError> {
     if uri.authority.host.is_empty() {
         return Err(OpenError::Url(EXPECTED.to_owned()));
     }
+    if uri.vhost.is_empty() {
+        // `amqp://host/` names the virtual host "", which nobody has and nobody means.
+        uri.vhost = AMQPUri::default().vhost;
+    }
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
     uri.query
         .connection_timeout
@@ -97,6 +101,13 @@ mod tests {
             assert_eq!(host.vhost, "vh");
             assert_eq!(host.query.heartbeat, Some(7));
             assert_eq!(host.query.connection_timeout, Some(CONNECTION_TIMEOUT_MS));
+        }
+    }
+
+    #[test]
+    fn a_slash_alone_means_the_default_virtual_host() {
+        for url in ["amqp://h", "amqp://h/", "amqp://h/%2f"] {
+            assert_eq!(rabbitmq(url)[0].vhost, "/", "{url}");
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     /// `log.format`, `text` (default) or `json`.
     pub(crate) log_format: LogFormat,
-    /// `log.filter`, default `info`: what is logged, as `level` or `target=level,…`.
+    /// `log.filter`: what is logged, as `level` or `target=level,…`; see [`LOG_FILTER`].
     pub(crate) log_filter: String,
     /// `serve --dev`.
     pub(crate) dev: bool,
@@ -93,7 +93,7 @@ impl Settings {
                 .unwrap_or_default(),
             grace: Duration::from_secs(given.or("delivery.grace_s", "25")),
             log_format: given.or::<Format>("log.format", "text").0,
-            log_filter: given.or("log.filter", "info"),
+            log_filter: given.or("log.filter", LOG_FILTER),
             dev: false,
         };
         let mistakes = given.finish(&settings);
@@ -132,6 +132,9 @@ impl Settings {
         self.store_url.expose_secret().strip_prefix("sqlite://").map(Path::new)
     }
 }
+
+/// Lost connections are reported by the broker's own supervisor, once, not by lapin each time.
+const LOG_FILTER: &str = "info,lapin=off,rustls_platform_verifier=off";
 
 const MASTER_KEY_HELP: &str =
     "is required: 32 random bytes in base64, as `openssl rand -base64 32` prints them";

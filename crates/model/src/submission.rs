@@ -166,8 +166,10 @@ const PRODUCT_BYTES_MAX: usize = 256;
 
 pub(crate) fn product(raw: Option<&RawValue>, errors: &mut Vec<FieldError>) -> Option<String> {
     let product = text(raw?, "/product", errors)?;
-    if product.is_empty() || product.len() > PRODUCT_BYTES_MAX {
-        errors.push(FieldError::new("/product", "must be 1 to 256 bytes"));
+    let fits = !product.is_empty() && product.len() <= PRODUCT_BYTES_MAX;
+    if !fits || product.chars().any(char::is_control) {
+        let detail = "must be 1 to 256 bytes without control characters";
+        errors.push(FieldError::new("/product", detail));
     }
     Some(product)
 }
@@ -241,6 +243,7 @@ mod tests {
         invalid(r#"{"type":"license.created","data":{},"occurred_at":"soon"}"#, "/occurred_at");
         invalid(r#"{"type":"license.created","data":{},"environment":"moon"}"#, "/environment");
         invalid(r#"{"type":"license.created","data":{},"product":{}}"#, "/product");
+        invalid(r#"{"type":"license.created","data":{},"product":"a\u0000"}"#, "/product");
         invalid(r#"{"type":"license.created","data":{"license":"x"}}"#, "/data/license");
         invalid(r#"{"type":"license.created","data":{"license":{"id":1}}}"#, "/data/license/id");
     }

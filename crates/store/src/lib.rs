@@ -1,7 +1,7 @@
 //! The truth: tenants, endpoints, events, license sequences, deliveries and attempts, in
 //! PostgreSQL or SQLite behind one port.
 //!
-//! [`Store`] is the port, [`open`] picks the adapter by URL. [`Directory`] is the in-memory copy of
+//! [`Store`] is the port, [`open()`] picks the adapter by URL. [`Directory`] is the in-memory copy of
 //! the small tables (tenants, keys, endpoints, registered event types) that the hot paths read.
 //!
 //! Statements are bulk statements: a batch of accepted events or of recorded attempts is one round

@@ -105,9 +105,10 @@ pub struct Standing {
     pub attempts: u32,
 }
 
-/// Finished or held deliveries to make due again, at somebody's wish.
+/// Deliveries to make due again, at somebody's wish.
 #[derive(Clone, Debug)]
 pub enum Requeue {
+    /// Whatever its status: one that waits for its next attempt need not wait any longer.
     One {
         tenant: TenantId,
         delivery: DeliveryId,

@@ -1,7 +1,7 @@
 //! What nobody should send is refused with the status the contract names and the member that is
 //! wrong, nothing of it is stored, and the process does not mind.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::{Installation, Mode, in_both_modes};
 use serde_json::{Value, json};
 use testkit::Client;
@@ -135,7 +135,8 @@ async fn an_event_is_taken_up_to_256_kib_and_no_byte_more(mode: Mode) -> Result<
         )
     };
     for bytes in [BYTES_MAX + 1, 257 * 1024, 4 * BYTES_MAX] {
-        let (status, problem) = refused(&client, of_bytes(bytes)).await?;
+        let answer = refused(&client, of_bytes(bytes)).await;
+        let (status, problem) = answer.with_context(|| format!("{bytes} bytes"))?;
         assert_eq!(status, 413, "{bytes}: {problem}");
         assert!(problem.contains("256"), "the limit is named: {problem}");
     }

@@ -7,7 +7,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -18,9 +18,7 @@ use super::message::{delay, headers};
 use super::onward::{Early, Onward};
 use super::publisher::Publisher;
 use super::session::{Backoff, refusal};
-use super::take::depth;
 use crate::delay::{Wait, rest};
-use crate::topology::Topology;
 use crate::{Ack, Incoming, Queue};
 
 /// Acknowledgements leave at most this often.
@@ -32,11 +30,9 @@ const SETTLED_MAX: usize = 1_024;
 /// Messages taken from the client before anything else gets a turn.
 const TURN_MAX: usize = 64;
 
-/// How often an idle consumer asks whether it is still one.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// How long the answer may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long nothing may come before the subscription is made anew. RabbitMQ can forget a consumer
+/// without a word, as when its queue is deleted and at once made again.
+const RENEW_AFTER: Duration = Duration::from_secs(20);
 
 /// How long closing a channel may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -54,6 +50,14 @@ pub(super) struct Subscription {
     pub(super) stopped: CancellationToken,
 }
 
+/// Why a session ended in good order.
+enum End {
+    /// Nobody wants more.
+    Done,
+    /// Nothing came for long.
+    Idle,
+}
+
 impl Subscription {
     /// Works until the consumer is dropped or the broker handle closed.
     pub(super) async fn run(self) {
@@ -68,14 +72,14 @@ impl Subscription {
                 return;
             };
             match self.session(&connection, &mut backoff).await {
-                Ok(()) => return,
+                Ok(End::Done) => return,
+                Ok(End::Idle) => continue,
                 Err(error) => {
                     let queue = self.queue.as_str();
                     tracing::warn!(queue, %error, "consuming stopped, will go on");
                     if refusal(&error).is_some() {
                         // The queue may have been deleted.
-                        let _reported_by_the_link =
-                            declare::apply(&connection, &Topology::fanfare()).await;
+                        declare::mend(&connection).await;
                     }
                 }
             }
@@ -87,12 +91,12 @@ impl Subscription {
         }
     }
 
-    /// Consumes over one channel. Ends well when nobody wants more.
+    /// Consumes over one channel.
     async fn session(
         &self,
         connection: &Arc<Connection>,
         backoff: &mut Backoff,
-    ) -> Result<(), lapin::Error> {
+    ) -> Result<End, lapin::Error> {
         let channel = connection.create_channel().await?;
         // Per consumer: a quorum queue knows no limit for the whole channel.
         channel
@@ -105,7 +109,7 @@ impl Subscription {
         *backoff = Backoff::default();
         let (mut session, mut settled) = Session::new(self, channel);
         let mut tags = Vec::new();
-        let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        let mut look = interval_at(Instant::now() + RENEW_AFTER, RENEW_AFTER);
         let mut dropped = std::pin::pin!(self.incoming.closed());
         loop {
             let flush_at = session.flushed + FLUSH_EVERY;
@@ -135,7 +139,8 @@ impl Subscription {
                 }
                 _ = look.tick() => {
                     if session.is_idle() {
-                        self.look(connection).await?;
+                        session.end().await?;
+                        return Ok(End::Idle);
                     }
                 }
                 () = &mut dropped => break,
@@ -145,27 +150,14 @@ impl Subscription {
         while let Ok(tag) = settled.try_recv() {
             session.acks.settle(tag);
         }
-        session.end().await
+        session.end().await?;
+        Ok(End::Done)
     }
-
-    /// Fails if the broker has forgotten the consumer: of a queue that is deleted and made again at
-    /// once it does not say so.
-    async fn look(&self, connection: &Connection) -> Result<(), lapin::Error> {
-        let depth = timeout(ANSWER_LIMIT, depth(connection, self.queue));
-        let depth = depth.await.map_err(|_| aborted("no answer in time"))??;
-        if depth.consumers == 0 || depth.ready > 0 {
-            return Err(aborted("nothing comes though it should"));
-        }
-        Ok(())
-    }
-}
-
-fn aborted(reason: &'static str) -> lapin::Error {
-    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, reason).into()
 }
 
 fn ended() -> lapin::Error {
-    aborted("the broker cancelled the consumer")
+    let reason = "the broker cancelled the consumer";
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, reason).into()
 }
 
 /// What lives as long as a channel.
@@ -223,25 +215,15 @@ impl<'a> Session<'a> {
             .and_then(|delay| Some((delay, rest(delay.due_at, delay.total, ambient::now())?)));
         let timer = match wait {
             None => None,
-            Some((delay, Wait::Rung(_))) => {
-                self.onward.send(Early {
-                    tag,
-                    delay,
-                    body: Bytes::from(delivery.data),
-                });
-                return;
-            }
-            Some((delay, Wait::Hold(hold))) => match Arc::clone(&self.timers).try_acquire_owned() {
-                Ok(permit) => Some((hold, permit)),
-                Err(_no_room) => {
-                    self.onward.send(Early {
-                        tag,
-                        delay,
-                        body: Bytes::from(delivery.data),
-                    });
+            Some((delay, wait)) => {
+                let timer = self.timer(wait);
+                if timer.is_none() {
+                    let body = Bytes::from(delivery.data);
+                    self.onward.send(Early { tag, delay, body });
                     return;
                 }
-            },
+                timer
+            }
         };
         let message = Incoming {
             headers: headers(self.subscription.queue, &delivery),
@@ -253,12 +235,12 @@ impl<'a> Session<'a> {
             },
         };
         let incoming = &self.subscription.incoming;
-        if let Some((hold, permit)) = timer {
+        if let Some((hold, room)) = timer {
             let incoming = incoming.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(hold).await;
                 let _consumer_gone = incoming.send(message).await;
-                drop(permit);
+                drop(room);
             });
             return;
         }
@@ -266,6 +248,13 @@ impl<'a> Session<'a> {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(message)) => self.held_up = Some(message),
         }
+    }
+
+    /// The right to wait here, if the wait is short and there is room.
+    fn timer(&self, wait: Wait) -> Option<(Duration, OwnedSemaphorePermit)> {
+        let Wait::Hold(hold) = wait else { return None };
+        let room = Arc::clone(&self.timers).try_acquire_owned().ok()?;
+        Some((hold, room))
     }
 
     fn flush(&mut self) -> Result<(), lapin::Error> {

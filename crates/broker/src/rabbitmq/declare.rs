@@ -1,11 +1,16 @@
 use std::fmt;
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
+use tokio::time::timeout;
 
 use super::session::{Refusal, refusal};
 use crate::topology::{Exchange, QueueDefinition, Topology};
+
+/// How long declaring again may take.
+const MEND_LIMIT: Duration = Duration::from_secs(5);
 
 /// Something on the broker is not as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,15 @@ pub(super) async fn apply(
         }
         Err(error) => Err(error),
         Ok(()) => channel.close(200, "declared".into()).await,
+    }
+}
+
+/// Declares what may be missing on a connection that had it before.
+pub(super) async fn mend(connection: &Connection) {
+    match timeout(MEND_LIMIT, apply(connection, &Topology::fanfare())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the topology cannot be mended"),
+        Err(_) => tracing::warn!("the topology cannot be mended: no answer in time"),
     }
 }
 

@@ -193,6 +193,8 @@ impl Supervisor {
                     self.state
                         .send_replace(LinkState::Up(Arc::clone(&connection)));
                 }
+                // One of a single channel is the business of whoever uses the channel.
+                Some(Event::Error(_)) if connection.status().connected() => {}
                 Some(Event::Error(error)) => return error.to_string(),
                 None => return "the connection is closed".to_owned(),
                 Some(_) => {}

@@ -2,8 +2,8 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::Connection;
 use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
 use model::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -14,7 +14,6 @@ use super::link::{Link, LinkState};
 use super::message::Message;
 use super::session::{Backoff, unavailable};
 use super::window::Window;
-use crate::topology::Topology;
 use crate::{BrokerError, Publication};
 
 /// Calls to `publish` that wait for their turn; the next one waits up to [`TURN_LIMIT`].
@@ -25,6 +24,9 @@ const TURN_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a confirm may take.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long opening a channel may take.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the age of the oldest unconfirmed message is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -140,8 +142,7 @@ impl Task {
                 End::Broken(error) => {
                     tracing::warn!(%error, "publishing stopped");
                     // If only the channel broke, something may be missing.
-                    let _reported_by_the_link =
-                        declare::apply(&connection, &Topology::fanfare()).await;
+                    refuse_until(&mut self.jobs, declare::mend(&connection)).await;
                 }
             }
             if began.elapsed() > CONFIRM_LIMIT {
@@ -155,17 +156,13 @@ impl Task {
     }
 
     async fn session(&mut self, connection: &Arc<Connection>) -> End {
-        let channel = match connection.create_channel().await {
-            Ok(channel) => Arc::new(channel),
-            Err(error) => return End::Broken(error),
+        let opening = timeout(OPEN_LIMIT, confirming_channel(connection));
+        let channel = match refuse_until(&mut self.jobs, opening).await {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => return End::Broken(error),
+            Err(_) => return End::Lost("no answer in time"),
         };
-        if let Err(error) = channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await
-        {
-            return End::Broken(error);
-        }
-        let mut window = Window::new(channel);
+        let mut window = Window::new(Arc::new(channel));
         let mut link = self.link.watch();
         let mut blocked = None;
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -180,10 +177,8 @@ impl Task {
                     if let Err(error) = settled {
                         return End::Broken(error);
                     }
-                    if window.take_unroutable()
-                        && let Err(error) = declare::apply(connection, &Topology::fanfare()).await
-                    {
-                        return End::Broken(error);
+                    if window.take_unroutable() {
+                        declare::mend(connection).await;
                     }
                 }
                 job = self.jobs.recv(), if window.has_room() => match job {
@@ -218,6 +213,14 @@ impl Task {
             }
         }
     }
+}
+
+async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok(channel)
 }
 
 fn take_in(window: &mut Window, job: Job, blocked: Option<&str>) {

@@ -21,10 +21,6 @@ const TABLES: [(&str, &str); 3] = [
     ("attempts", "delivery_created_at"),
 ];
 
-/// Every delivery is updated about once: a tenth of dead rows is worth a visit.
-const STORAGE: &str =
-    "autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05";
-
 /// Makes the partitions around `now` that are missing.
 pub(super) async fn make(connection: &mut PgConnection, now: Timestamp) -> Result<(), StoreError> {
     let this_week = week(now);
@@ -46,8 +42,7 @@ pub(super) async fn make(connection: &mut PgConnection, now: Timestamp) -> Resul
         }
         // Rows of that week in the default partition would forbid the new one: they move.
         let sql = format!(
-            "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
-                 WITH ({STORAGE});
+            "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
              WITH moved AS (
                  DELETE FROM {table}_default
                  WHERE {column} >= '{from}T00:00Z' AND {column} < '{to}T00:00Z' RETURNING *)

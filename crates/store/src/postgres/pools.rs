@@ -15,7 +15,7 @@ use crate::{OpenError, StoreError};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A call of the hot path that takes longer has failed; its statement is cancelled before.
-pub(super) const HOT_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const HOT_LIMIT: Duration = Duration::from_millis(4_500);
 const HOT_STATEMENT_TIMEOUT: &str = "4s";
 
 /// The same for reads, counts and the directory.

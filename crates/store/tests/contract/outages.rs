@@ -2,6 +2,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{Accepted, Store, StoreError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::fixture::{Fixture, Make};
 
@@ -110,4 +112,54 @@ async fn a_read_only_database_is_unavailable_until_it_takes_writes_again() {
         .unwrap();
     disconnect(&fixture).await;
     assert_eq!(accept_soon(&*fixture.store).await, Some(1));
+}
+
+/// Stands before a server; while `silent` holds, nothing passes and nothing is closed.
+async fn proxy(server: String, silent: watch::Receiver<bool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (server, mut silent) = (server.clone(), silent.clone());
+            tokio::spawn(async move {
+                let mut upstream = TcpStream::connect(server).await.unwrap();
+                let silenced = async |silent: &mut watch::Receiver<bool>, until: bool| {
+                    silent.wait_for(|silent| *silent == until).await.is_ok()
+                };
+                tokio::select! {
+                    _ended = tokio::io::copy_bidirectional(&mut client, &mut upstream) => return,
+                    _ = silenced(&mut silent, true) => {}
+                }
+                silenced(&mut silent, false).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_unavailable_soon_and_back_when_it_answers() {
+    let fixture = Fixture::postgres().await;
+    let (before, database) = fixture.url.rsplit_once('/').unwrap();
+    let (user, server) = before.rsplit_once('@').unwrap();
+    let (silence, silent) = watch::channel(false);
+    let port = proxy(server.to_owned(), silent).await;
+    let store = store::open(&format!("{user}@127.0.0.1:{port}/{database}"))
+        .await
+        .unwrap();
+    assert_eq!(accept_soon(&*store).await, Some(1));
+    silence.send(true).unwrap();
+    let started = Instant::now();
+    let accepted = store.accept(&[Make::default().acceptance()]).await;
+    assert!(
+        matches!(accepted, Err(StoreError::Unavailable { .. })),
+        "{accepted:?}"
+    );
+    assert!(
+        started.elapsed() < UNAVAILABLE_WITHIN,
+        "{:?}",
+        started.elapsed()
+    );
+    silence.send(false).unwrap();
+    assert_eq!(accept_soon(&*store).await, Some(2));
 }
