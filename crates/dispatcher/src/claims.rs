@@ -15,6 +15,8 @@ use telemetry::Metrics;
 const BATCH_MAX: usize = 256;
 /// Round trips under way side by side.
 const BATCHES_IN_FLIGHT: usize = 4;
+/// How long settlements wait for one another; the deliveries they end have arrived already.
+const SETTLE_LINGER: Duration = Duration::from_millis(1);
 /// A claim outlives its attempt's timeout by this much, for what stands around the request.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -52,7 +54,8 @@ impl Claims {
             claim(Arc::clone(&state), batch)
         });
         let state = Arc::clone(&shared_state);
-        let settlements = Group::spawn(limits, metrics.group_sizes("settle"), move |batch| {
+        let lingering = Limits { linger: SETTLE_LINGER, ..limits };
+        let settlements = Group::spawn(lingering, metrics.group_sizes("settle"), move |batch| {
             settle(Arc::clone(&state), batch)
         });
         let standings = Group::spawn(limits, metrics.group_sizes("standing"), move |batch| {

@@ -1,7 +1,8 @@
 //! Group commit: whatever arrives while the last group is under way leaves together in the next.
 //!
-//! A lone item waits for nothing; under load the groups grow by themselves. Each item gets its own
-//! answer.
+//! A lone item waits for nothing; under load the groups grow by themselves. Where nobody waits for
+//! the answer, a group may linger a little, so that fewer and larger ones leave. Each item gets its
+//! own answer.
 //!
 //! ```
 //! # let rt = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -15,6 +16,7 @@
 //! ```
 
 use std::future::Future;
+use std::time::Duration;
 
 use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot};
@@ -28,11 +30,18 @@ pub struct Limits {
     pub waiting_max: usize,
     /// Groups under way side by side.
     pub groups_in_flight: usize,
+    /// How long a group that is not full waits for more items.
+    pub linger: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { group_max: 1_000, waiting_max: 4_096, groups_in_flight: 1 }
+        Self {
+            group_max: 1_000,
+            waiting_max: 4_096,
+            groups_in_flight: 1,
+            linger: Duration::ZERO,
+        }
     }
 }
 
@@ -64,6 +73,14 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
             let mut under_way = tokio::task::JoinSet::new();
             let mut group = Vec::new();
             while waiting.recv_many(&mut group, limits.group_max).await > 0 {
+                if !limits.linger.is_zero() && group.len() < limits.group_max {
+                    tokio::time::sleep(limits.linger).await;
+                    while group.len() < limits.group_max
+                        && let Ok(item) = waiting.try_recv()
+                    {
+                        group.push(item);
+                    }
+                }
                 let (batch, answers): (Vec<_>, Vec<_>) = group.drain(..).unzip();
                 sizes.observe(u32::try_from(batch.len()).unwrap_or(u32::MAX).into());
                 let commit = commit(batch);
@@ -141,6 +158,27 @@ mod tests {
             let size = answer.await.unwrap();
             assert!((1..=4).contains(&size), "a group of {size}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_group_that_lingers_takes_what_comes_after_its_first_item() {
+        let linger = Duration::from_millis(20);
+        let limits = Limits { linger, group_max: 3, ..Limits::default() };
+        let group = Group::spawn(limits, sizes(), |items: Vec<u32>| async move {
+            vec![items.len(); items.len()]
+        });
+        let mut answers = vec![group.enqueue(0).await.unwrap()];
+        while group.items.capacity() < limits.waiting_max {
+            tokio::task::yield_now().await;
+        }
+        for item in 1..4 {
+            answers.push(group.enqueue(item).await.unwrap());
+        }
+        let mut groups = Vec::new();
+        for answer in answers {
+            groups.push(answer.await.unwrap());
+        }
+        assert_eq!(groups, [3, 3, 3, 1]);
     }
 
     #[tokio::test]
