@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, Destination, Incoming, Publication, Queue};
+use broker::{Ack, Broker, Destination, Incoming, Publication, Queue};
 use bytes::Bytes;
 use delivery::{CircuitChange, Next};
 use model::{
@@ -19,7 +19,7 @@ use crate::attempt::{attempt, decide, exchange, label};
 use crate::circuits::OpenCircuits;
 use crate::claims::{Claims, Known};
 use crate::disabling::Disabling;
-use crate::in_hand::InHand;
+use crate::in_hand::{InHand, Taken};
 use crate::lane::{Entry, Lane, Permit};
 use crate::lanes::Lanes;
 use crate::recorder::{Recorder, park, write_outcomes};
@@ -119,9 +119,21 @@ impl Dispatcher {
         let mut consumer = self.parts.broker.consume(queue, prefetch);
         let attempts = TaskTracker::new();
         while let Some(Some(message)) = shutdown.run_until_cancelled(consumer.next()).await {
+            let arrived = match self.arrived(queue, message) {
+                Ok(arrived) => arrived,
+                Err(Unusable::Repeated(ack)) => {
+                    ack.ack();
+                    continue;
+                }
+                Err(Unusable::Unreadable(message, reason)) => {
+                    let (broker, metrics) = (&self.parts.broker, &self.parts.metrics);
+                    park(message, queue, &reason, broker, metrics).await;
+                    continue;
+                }
+            };
             let dispatcher = Arc::clone(self);
             let shutdown = shutdown.clone();
-            attempts.spawn(async move { dispatcher.deliver(queue, message, &shutdown).await });
+            attempts.spawn(async move { dispatcher.deliver(arrived, &shutdown).await });
         }
         attempts.close();
         if tokio::time::timeout(grace, attempts.wait()).await.is_err() {
@@ -129,55 +141,78 @@ impl Dispatcher {
         }
     }
 
-    /// One message, from receipt to acknowledgement. A message that ends here without being
-    /// finished is in the store, where the sweeper finds it.
-    async fn deliver(&self, queue: Queue, message: Incoming, shutdown: &CancellationToken) {
+    /// Reads a message and gives it its place in the endpoint's lane: one after the other, so that
+    /// deliveries start in the order in which they were queued.
+    fn arrived(&self, queue: Queue, message: Incoming) -> Result<Arrived, Unusable> {
         let work = match Work::from_json(&message.body) {
             Ok(work) => work,
-            Err(error) => {
-                let (broker, metrics) = (&self.parts.broker, &self.parts.metrics);
-                return park(message, queue, &error.to_string(), broker, metrics).await;
-            }
+            Err(error) => return Err(Unusable::Unreadable(message, error.to_string())),
         };
         match queue {
             Queue::UrgentDeliveries => self.urgent_watermark.received(&work),
             _ => self.bulk_watermark.received(&work),
         }
         let Some(in_hand) = self.in_hand.take(work.delivery) else {
-            // A repetition of what this process is working on.
-            return message.ack.ack();
+            return Err(Unusable::Repeated(message.ack));
         };
-        let end = self.work_on(&work, message.redelivered, shutdown).await;
+        let snapshot = self.parts.directory.snapshot();
+        let entry = snapshot
+            .endpoint(work.endpoint)
+            .filter(|endpoint| self.may_enter(endpoint, &work))
+            .map(|endpoint| self.lanes.of(endpoint).enter(work.is_urgent(), Instant::now()));
+        Ok(Arrived { work, redelivered: message.redelivered, ack: message.ack, in_hand, entry })
+    }
+
+    /// One delivery, from its place in the lane to acknowledgement. What ends here without being
+    /// finished is in the store, where the sweeper finds it.
+    async fn deliver(&self, arrived: Arrived, shutdown: &CancellationToken) {
+        let Arrived { work, redelivered, ack, in_hand, entry } = arrived;
+        let end = self.work_on(&work, redelivered, entry, shutdown).await;
         drop(in_hand);
         match end {
-            End::Done => message.ack.ack(),
+            End::Done => ack.ack(),
             End::Held => {
-                message.ack.ack();
+                ack.ack();
                 self.holding.look_at(work.endpoint);
             }
             End::Unfinished => {}
         }
     }
 
-    async fn work_on(&self, work: &Work, redelivered: bool, shutdown: &CancellationToken) -> End {
-        let Some(endpoint) = self.endpoint(work).await else {
-            return End::Done;
-        };
+    async fn work_on(
+        &self,
+        work: &Work,
+        redelivered: bool,
+        entry: Option<Entry>,
+        shutdown: &CancellationToken,
+    ) -> End {
         if !self.is_due(work, redelivered).await {
             return End::Done;
         }
-        if !endpoint.is_active() {
-            return self.hold(work, HoldReason::EndpointDisabled).await;
-        }
+        let Some(endpoint) = self.endpoint(work).await else {
+            return End::Done;
+        };
         let lane = self.lanes.of(&endpoint);
-        if lane.policy.rate_per_second.is_some() && self.queues_behind_held(work) {
-            return self.hold(work, HoldReason::RateLimit).await;
-        }
-        let permit = match self.enter(&lane, work, shutdown).await {
+        let entry = match entry {
+            Some(entry) => entry,
+            None if self.may_enter(&endpoint, work) => {
+                lane.enter(work.is_urgent(), Instant::now())
+            }
+            None if endpoint.is_active() => return self.hold(work, HoldReason::RateLimit).await,
+            None => return self.hold(work, HoldReason::EndpointDisabled).await,
+        };
+        let permit = match self.pass(&lane, entry, shutdown).await {
             Way::In(permit) => permit,
             Way::Full => return self.hold(work, HoldReason::MaxInFlight).await,
             Way::Ending => return End::Unfinished,
         };
+        // Waiting in line takes a while: the endpoint may have been changed or disabled.
+        let Some(endpoint) = self.endpoint(work).await else {
+            return End::Done;
+        };
+        if !endpoint.is_active() {
+            return self.hold(work, HoldReason::EndpointDisabled).await;
+        }
         match self.claims.claim(work, &lane.policy).await {
             Some(Claim::Granted { troubled, .. }) => {
                 self.attempt(work, &endpoint, &lane, permit, troubled).await
@@ -192,6 +227,13 @@ impl Dispatcher {
             Some(Claim::RateLimited { .. }) => self.hold(work, HoldReason::RateLimit).await,
             None => End::Unfinished,
         }
+    }
+
+    /// Whether the delivery may go to the endpoint's lane: not while the endpoint is disabled, nor
+    /// past those that its rate holds back.
+    fn may_enter(&self, endpoint: &Endpoint, work: &Work) -> bool {
+        let overtakes = work.released || work.is_urgent() || !self.holding.contains(endpoint.id);
+        endpoint.is_active() && (endpoint.rate_limit.is_none() || overtakes)
     }
 
     /// The endpoint as it is now. One that this process has not heard of yet is looked up.
@@ -232,12 +274,8 @@ impl Dispatcher {
         }
     }
 
-    fn queues_behind_held(&self, work: &Work) -> bool {
-        !work.released && !work.is_urgent() && self.holding.contains(work.endpoint)
-    }
-
-    async fn enter(&self, lane: &Arc<Lane>, work: &Work, shutdown: &CancellationToken) -> Way {
-        let mut granted = match lane.enter(work.is_urgent(), Instant::now()) {
+    async fn pass(&self, lane: &Lane, entry: Entry, shutdown: &CancellationToken) -> Way {
+        let mut granted = match entry {
             Entry::Open(permit) => return Way::In(permit),
             Entry::Full => return Way::Full,
             Entry::Wait(granted) => granted,
@@ -368,6 +406,23 @@ impl Dispatcher {
         let record = Record { delivery: work.delivery, attempt, verdict, at: ambient::now() };
         if self.recorder.record(record).await { end } else { End::Unfinished }
     }
+}
+
+/// A delivery that this process works on.
+struct Arrived {
+    work: Work,
+    redelivered: bool,
+    ack: Ack,
+    in_hand: Taken,
+    /// Its place in the lane, if it may have one.
+    entry: Option<Entry>,
+}
+
+/// A message that is no work for this process.
+enum Unusable {
+    Unreadable(Incoming, String),
+    /// It is in hand already.
+    Repeated(Ack),
 }
 
 /// How this process is done with a message.

@@ -1,31 +1,32 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use model::DeliveryId;
 use parking_lot::Mutex;
 
 /// The deliveries this process is working on: from receipt until what became of them is durable.
 /// A second message for one of them is a repetition, whatever the shared state says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct InHand {
-    deliveries: Mutex<HashSet<DeliveryId>>,
+    deliveries: Arc<Mutex<HashSet<DeliveryId>>>,
 }
 
 /// One delivery in hand; dropping it lets go.
 #[derive(Debug)]
-pub(crate) struct Taken<'a> {
-    in_hand: &'a InHand,
+pub(crate) struct Taken {
+    in_hand: InHand,
     delivery: DeliveryId,
 }
 
 impl InHand {
     /// Takes a delivery, unless it is in hand already.
-    pub(crate) fn take(&self, delivery: DeliveryId) -> Option<Taken<'_>> {
+    pub(crate) fn take(&self, delivery: DeliveryId) -> Option<Taken> {
         let fresh = self.deliveries.lock().insert(delivery);
-        fresh.then(|| Taken { in_hand: self, delivery })
+        fresh.then(|| Taken { in_hand: self.clone(), delivery })
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         self.in_hand.deliveries.lock().remove(&self.delivery);
     }

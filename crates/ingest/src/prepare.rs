@@ -1,4 +1,4 @@
-use ambient::random_id;
+use ambient::{ordered_id, random_id};
 use dialect::Dialect;
 use model::{
     DeliveryId, Event, FieldError, HoldReason, Submission, SubmissionError, TenantId, Timestamp,
@@ -35,7 +35,7 @@ fn fan_out(event: &Event, directory: &Snapshot, now: Timestamp) -> Vec<NewDelive
     });
     wanted
         .map(|endpoint| NewDelivery {
-            id: DeliveryId::new(now, random_id()),
+            id: DeliveryId::new(now, ordered_id()),
             endpoint: endpoint.id,
             held: (!endpoint.is_active()).then_some(HoldReason::EndpointDisabled),
         })
