@@ -37,8 +37,8 @@ pub(crate) struct Shared {
     /// The OpenAPI document, as it is served.
     pub(crate) document: Bytes,
     pub(crate) tests: Semaphore,
-    /// Held while somebody looks at the rejected messages.
-    pub(crate) rejected: Mutex<()>,
+    /// Held while somebody looks at messages that were set aside.
+    pub(crate) set_aside: Mutex<()>,
 }
 
 impl App {
@@ -48,7 +48,7 @@ impl App {
             state,
             document,
             tests,
-            rejected: Mutex::new(()),
+            set_aside: Mutex::new(()),
         }))
     }
 }

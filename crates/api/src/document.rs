@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use web::Problem;
 
 use crate::app::{ApiState, App};
-use crate::{catalog, deliveries, endpoints, events, keys, rejected, tenants};
+use crate::{catalog, deliveries, endpoints, events, keys, set_aside, tenants};
 
 const DOCS_PAGE: &str = include_str!("docs.html");
 
@@ -62,7 +62,7 @@ impl Modify for Keys {
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Base::openapi())
         .merge(events::routes())
-        .merge(rejected::routes())
+        .merge(set_aside::routes())
         .merge(endpoints::routes())
         .merge(deliveries::routes())
         .merge(catalog::routes())

@@ -101,10 +101,11 @@ async fn list(
 ) -> Result<Json<Listed<KeyView>>, ApiError> {
     caller.require(Role::Admin)?;
     let after: Option<KeyId> = page.after()?;
+    let tenant = caller.tenant_if_named()?;
     let snapshot = app.directory.snapshot();
     let mut keys: Vec<_> = snapshot
         .keys()
-        .filter(|key| key.tenant.as_ref() == caller.tenant_if_named())
+        .filter(|key| key.tenant.as_ref() == tenant)
         .filter(|key| after.is_none_or(|after| key.id > after))
         .collect();
     keys.sort_unstable_by_key(|key| key.id);
@@ -176,7 +177,8 @@ async fn delete(
     caller.require(Role::Admin)?;
     let snapshot = app.directory.snapshot();
     let key = snapshot.keys().find(|key| key.id == id);
-    let may = key.is_some_and(|key| key.tenant.as_ref() == caller.tenant_if_named());
+    let tenant = caller.tenant_if_named()?;
+    let may = key.is_some_and(|key| key.tenant.as_ref() == tenant);
     if may && app.directory.delete_key(id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -18,9 +18,9 @@ mod endpoints;
 mod events;
 mod keys;
 mod merge_patch;
-mod rejected;
 mod requeue;
 mod schema;
+mod set_aside;
 mod tenants;
 
 pub use app::ApiState;

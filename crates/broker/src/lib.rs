@@ -31,7 +31,7 @@ mod port;
 mod rabbitmq;
 pub mod topology;
 
-pub use open::{OpenError, Options, open};
+pub use open::{OpenError, Options, check_url, open};
 pub use port::{
     Ack, Broker, BrokerError, BrokerStatus, Consumer, Destination, Headers, Incoming, Publication,
     Queue, QueueDepth, REASON_HEADER, REJECTED_AT_HEADER, TENANT_HEADER,

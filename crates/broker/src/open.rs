@@ -38,6 +38,11 @@ pub enum OpenError {
     },
 }
 
+/// Says what is wrong with a broker URL, without repeating it and without opening anything.
+pub fn check_url(url: &str) -> Result<(), OpenError> {
+    Location::parse(url).map(|_| ())
+}
+
 /// Opens the broker at `url`: `amqp://` or `amqps://` for RabbitMQ, with several hosts separated by
 /// commas, or `embedded://DIRECTORY`.
 ///

@@ -11,6 +11,7 @@ use config::{Config, Environment, File, Map, Value, ValueKind};
 use secrecy::{ExposeSecret, SecretString};
 use store::MasterKey;
 use telemetry::LogFormat;
+use url::Url;
 
 /// Everything that can be set. Defaults are those of `fanfare serve` without any configuration.
 #[derive(Clone, Debug)]
@@ -80,11 +81,15 @@ impl Settings {
         given.flatten("", values);
         let settings = Self {
             listen: given.or("http.listen", "127.0.0.1:8080"),
-            store_url: given.or::<String>("store.url", "sqlite://./data/fanfare.db").into(),
-            broker_url: given.or::<String>("broker.url", "embedded://./data").into(),
-            redis_url: given.optional::<String>("redis.url").map(Into::into),
+            store_url: given
+                .optional_with("store.url", store_url)
+                .unwrap_or_else(|| "sqlite://./data/fanfare.db".into()),
+            broker_url: given
+                .optional_with("broker.url", broker_url)
+                .unwrap_or_else(|| "embedded://./data".into()),
+            redis_url: given.optional_with("redis.url", redis_url),
             master_key: given
-                .optional_with("security.master_key", |text| MasterKey::from_base64(text)),
+                .optional_with("security.master_key", MasterKey::from_base64),
             allow_private_targets: given.or("security.allow_private_targets", "false"),
             bootstrap_api_key: given.optional::<String>("bootstrap.api_key").map(Into::into),
             egress_addresses: given
@@ -138,6 +143,38 @@ const LOG_FILTER: &str = "info,lapin=off,rustls_platform_verifier=off";
 
 const MASTER_KEY_HELP: &str =
     "is required: 32 random bytes in base64, as `openssl rand -base64 32` prints them";
+
+// What is wrong with a URL is said without repeating it, for it may hold a password.
+
+fn store_url(text: &str) -> Result<SecretString, &'static str> {
+    match text.split_once("://") {
+        Some(("sqlite", path)) if path.is_empty() || path.contains('?') => {
+            Err("must name a file after sqlite://, and nothing else")
+        }
+        Some(("sqlite", _)) => Ok(text.into()),
+        Some(("postgres" | "postgresql", _)) if Url::parse(text).is_ok() => Ok(text.into()),
+        Some(("postgres" | "postgresql", _)) => {
+            Err("is not a URL: expected postgres://user:password@host:5432/database")
+        }
+        Some(_) | None => Err("must start with postgres:// or sqlite://"),
+    }
+}
+
+fn broker_url(text: &str) -> Result<SecretString, broker::OpenError> {
+    broker::check_url(text).map(|()| text.into())
+}
+
+fn redis_url(text: &str) -> Result<SecretString, &'static str> {
+    match text.split_once("://") {
+        Some(("redis" | "rediss", _)) if Url::parse(text).is_ok_and(|url| url.has_host()) => {
+            Ok(text.into())
+        }
+        Some(("redis" | "rediss", _)) => {
+            Err("is not a URL: expected redis://user:password@host:6379/0")
+        }
+        Some(_) | None => Err("must start with redis:// or rediss://"),
+    }
+}
 
 /// `log.format` as it is written.
 struct Format(LogFormat);
@@ -205,7 +242,8 @@ impl Given {
             self.mistakes.push(format!("{key}: there is no such setting"));
         }
         let embedded_store = settings.embedded_store_path().is_some();
-        if !settings.is_embedded_broker() && settings.redis_url.is_none() {
+        let redis_refused = self.mistakes.iter().any(|mistake| mistake.starts_with("redis.url"));
+        if !settings.is_embedded_broker() && settings.redis_url.is_none() && !redis_refused {
             let help = "is required beside a broker: redis://… or rediss://…";
             self.mistakes.push(format!("redis.url: {help}"));
         }
@@ -260,6 +298,50 @@ mod tests {
             "colour.scheme: there is no such setting",
         ] {
             assert!(mistakes.contains(key), "{key} is not in: {mistakes}");
+        }
+    }
+
+    fn mistake(key: &str, url: &str) -> Option<String> {
+        let (section, name) = key.split_once('.').unwrap();
+        let services = [("store", "postgres://h/d"), ("broker", "amqp://h"), ("redis", "redis://h")];
+        let mut toml = format!(
+            "[security]\nmaster_key = \"{}=\"\n[{section}]\n{name} = \"{url}\"\n",
+            "A".repeat(43)
+        );
+        for (other, url) in services.iter().filter(|(other, _)| *other != section) {
+            toml.push_str(&format!("[{other}]\nurl = \"{url}\"\n"));
+        }
+        read(&toml).err().map(|mistakes| mistakes.to_string())
+    }
+
+    #[test]
+    fn a_url_of_an_unknown_kind_or_form_is_a_mistake_and_its_password_stays_hidden() {
+        for (key, url, expected) in [
+            ("store.url", "mysql://u:hunter2@h/d", "must start with postgres:// or sqlite://"),
+            ("store.url", "fanfare.db", "must start with postgres:// or sqlite://"),
+            ("store.url", "postgres://u:hunter2@h:port/d", "is not a URL"),
+            ("store.url", "sqlite://", "must name a file"),
+            ("store.url", "sqlite://f.db?mode=ro", "must name a file"),
+            ("broker.url", "kafka://u:hunter2@h", "expected amqp://"),
+            ("broker.url", "amqp://u:hunter2@h:port", "expected amqp://"),
+            ("broker.url", "embedded://", "expected amqp://"),
+            ("redis.url", "memcached://u:hunter2@h", "must start with redis:// or rediss://"),
+            ("redis.url", "redis://u:hunter2@h:port", "is not a URL"),
+            ("redis.url", "redis://", "is not a URL"),
+        ] {
+            let listed = mistake(key, url).unwrap_or_else(|| panic!("{url} was taken"));
+            assert!(listed.contains("1 mistake(s)"), "{listed}");
+            assert!(listed.contains(key) && listed.contains(expected), "{url}: {listed}");
+            assert!(!listed.contains("hunter2"), "{listed}");
+        }
+        for (key, url) in [
+            ("store.url", "postgres://u:p%40@h:5432/d?sslmode=require"),
+            ("store.url", "postgresql:///d?host=/run/postgresql"),
+            ("store.url", "sqlite:///var/lib/fanfare.db"),
+            ("broker.url", "amqps://u:p@h1,h2:5671/v"),
+            ("redis.url", "rediss://:p@h:6380/1"),
+        ] {
+            assert_eq!(mistake(key, url), None, "{url}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -18,7 +18,7 @@ use model::{
 use serde::Serialize;
 use store::Directory;
 use utoipa::{OpenApi, ToSchema};
-use web::{ApiError, Json, Principal, Problems};
+use web::{ApiError, Json, Principal, Problems, read_body};
 
 use crate::acceptor::{AcceptError, Acceptor, Answer};
 use crate::batch::{BATCH_BYTES_MAX, BatchError, BatchForm, read_batch};
@@ -204,18 +204,6 @@ fn batch_result((index, answer): (usize, Result<Answer, AcceptError>)) -> BatchR
             BatchResult { index, id, status, sequence: None, duplicate: None, detail }
         }
     }
-}
-
-async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    to_bytes(body, bytes_max).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-            let detail = format!("the body is larger than {} KiB", bytes_max / 1024);
-            ApiError::too_large(detail)
-        } else {
-            ApiError::bad_request("the body did not arrive completely")
-        }
-    })
 }
 
 fn content_type(headers: &HeaderMap) -> &str {

@@ -19,6 +19,7 @@ pub(crate) struct Parts {
     pub(crate) detail: String,
     pub(crate) errors: Vec<FieldError>,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) closes: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,7 @@ impl ApiError {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            closes: false,
         }))
     }
 
@@ -182,6 +184,13 @@ impl ApiError {
             Kind::Internal,
             "something is wrong on our side; it has been logged",
         )
+    }
+
+    /// Closes the connection after the answer: there is too much of the request left to read.
+    #[must_use]
+    pub(crate) fn closing(mut self) -> Self {
+        self.0.closes = true;
+        self
     }
 
     pub(crate) fn into_parts(self) -> Parts {

@@ -1,6 +1,5 @@
 use std::str::FromStr;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::response::{IntoResponse, Response};
 use http::Uri;
@@ -12,8 +11,8 @@ use serde_json::Value;
 use serde_path_to_error::{Path as MemberPath, Segment};
 use url::form_urlencoded;
 
-use crate::ApiError;
 use crate::page::is_page_parameter;
+use crate::{ApiError, read_body};
 
 /// The largest body of a management request, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -39,7 +38,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        read_json(&body(request).await?).map(Self)
+        let body = read_body(request.into_body(), BODY_BYTES_MAX).await?;
+        read_json(&body).map(Self)
     }
 }
 
@@ -47,7 +47,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonOrDef
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let body = body(request).await?;
+        let body = read_body(request.into_body(), BODY_BYTES_MAX).await?;
         if body.trim_ascii().is_empty() {
             return Ok(Self(T::default()));
         }
@@ -80,19 +80,6 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
             .map(Self)
             .map_err(|_| ApiError::not_found("object"))
     }
-}
-
-async fn body(request: Request) -> Result<impl std::ops::Deref<Target = [u8]>, ApiError> {
-    to_bytes(request.into_body(), BODY_BYTES_MAX)
-        .await
-        .map_err(|error| {
-            let source = std::error::Error::source(&error);
-            if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-                ApiError::too_large(format!("the body is larger than {BODY_BYTES_MAX} bytes"))
-            } else {
-                ApiError::bad_request("the body ended early")
-            }
-        })
 }
 
 /// Reads a JSON body: 400 for what is not JSON, 422 for what is not `T`, with the members named.

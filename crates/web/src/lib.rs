@@ -33,6 +33,7 @@
 //! }
 //! ```
 
+mod body;
 mod error;
 mod extract;
 mod keys;
@@ -41,6 +42,7 @@ mod principal;
 mod problem;
 mod rim;
 
+pub use body::read_body;
 pub use error::{ASK_AGAIN_AFTER, ApiError};
 pub use extract::{BODY_BYTES_MAX, Id, Json, JsonOrDefault, Query, read_json};
 pub use keys::{KEY_PREFIX, hash_key, new_key};

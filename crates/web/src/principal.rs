@@ -17,7 +17,16 @@ pub const TENANT_HEADER: &str = "fanfare-tenant";
 #[derive(Clone, Debug)]
 pub struct Principal {
     key: Arc<ApiKey>,
-    tenant: Option<TenantId>,
+    tenant: Named,
+}
+
+/// The tenant of a request. Many calls of an operator are about none, so only those that are care
+/// whether it exists.
+#[derive(Clone, Debug)]
+enum Named {
+    Nobody,
+    Tenant(TenantId),
+    Unknown,
 }
 
 impl Principal {
@@ -34,14 +43,18 @@ impl Principal {
 
     /// The tenant this request is about: the key's own, or the one an operator named.
     pub fn tenant(&self) -> Result<&TenantId, ApiError> {
-        self.tenant.as_ref().ok_or_else(|| {
+        self.tenant_if_named()?.ok_or_else(|| {
             ApiError::bad_request("an operator key names the tenant in the header Fanfare-Tenant")
         })
     }
 
     /// The tenant, where an operator may leave it out to mean all of them.
-    pub fn tenant_if_named(&self) -> Option<&TenantId> {
-        self.tenant.as_ref()
+    pub fn tenant_if_named(&self) -> Result<Option<&TenantId>, ApiError> {
+        match &self.tenant {
+            Named::Nobody => Ok(None),
+            Named::Tenant(tenant) => Ok(Some(tenant)),
+            Named::Unknown => Err(ApiError::not_found("tenant")),
+        }
     }
 
     pub fn is_operator(&self) -> bool {
@@ -69,18 +82,16 @@ where
             .ok_or_else(|| ApiError::unauthorized("the API key is unknown or expired"))?;
         let named = named_tenant(&parts.headers)?;
         let tenant = match (&key.tenant, named) {
-            (Some(own), None) => Some(own.clone()),
-            (Some(own), Some(named)) if named == own.as_str() => Some(own.clone()),
+            (Some(own), None) => Named::Tenant(own.clone()),
+            (Some(own), Some(named)) if named == own.as_str() => Named::Tenant(own.clone()),
             (Some(_), Some(_)) => {
                 return Err(ApiError::forbidden("the key belongs to another tenant"));
             }
-            (None, None) => None,
-            (None, Some(named)) => {
-                let id = TenantId::new(named).ok();
-                let view =
-                    id.and_then(|id| snapshot.tenant(&id).map(|view| view.tenant.id.clone()));
-                Some(view.ok_or_else(|| ApiError::not_found("tenant"))?)
-            }
+            (None, None) => Named::Nobody,
+            (None, Some(named)) => TenantId::new(named)
+                .ok()
+                .filter(|id| snapshot.tenant(id).is_some())
+                .map_or(Named::Unknown, Named::Tenant),
         };
         Ok(Self {
             key: Arc::clone(key),
@@ -117,6 +128,7 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     }
     match value.to_str() {
         Ok(value) => Ok(Some(value)),
-        Err(_) => Err(ApiError::not_found("tenant")),
+        // No tenant has such a name.
+        Err(_) => Ok(Some("")),
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use model::FieldError;
 use serde::Serialize;
@@ -66,6 +66,7 @@ impl IntoResponse for ApiError {
             detail,
             errors,
             retry_after,
+            closes,
         } = self.into_parts();
         let (status, slug, title) = kind.row();
         let problem = Problem {
@@ -80,6 +81,9 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(after) = retry_after {
             // Whole seconds, rounded up: zero would ask for an immediate repetition.

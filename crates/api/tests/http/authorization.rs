@@ -38,10 +38,23 @@ async fn an_operator_names_the_tenant_and_others_cannot_change_theirs() {
     for unknown in ["nobody", "no body"] {
         let client = api.operator.for_tenant(unknown);
         get(&client, "/v1/endpoints", 404).await;
+        get(&client, "/v1/rejected", 404).await;
+        get(&client, "/v1/keys", 404).await;
+        // These are about no tenant, or about all.
+        get(&client, "/v1/tenants", 200).await;
+        get(&client, "/v1/parked", 200).await;
+        get(&client, "/v1/dialects", 200).await;
     }
+    let tenant = json!({"id": "initech", "name": "Initech", "plan": "free"});
+    let early = api.operator.for_tenant("initech");
+    post(&early, "/v1/tenants", &tenant, 201).await;
+    get(&early, "/v1/endpoints", 200).await;
     let viewer = api.with_role(ACME, Role::Viewer).await;
     get(&viewer.for_tenant(ACME), "/v1/endpoints", 200).await;
-    get(&viewer.for_tenant(UMBRELLA), "/v1/endpoints", 403).await;
+    for other in [UMBRELLA, "nobody"] {
+        get(&viewer.for_tenant(other), "/v1/endpoints", 403).await;
+        get(&viewer.for_tenant(other), "/v1/dialects", 403).await;
+    }
 }
 
 async fn call(client: &Client, method: &str, path: &str, body: &Value) -> Answer {
@@ -63,6 +76,7 @@ const CALLS: &[(Role, &str, &str)] = &[
     (Role::Viewer, "GET", "/v1/licenses/l/events"),
     (Role::Viewer, "GET", "/v1/rejected"),
     (Role::Editor, "POST", "/v1/rejected/retry"),
+    (Role::Operator, "GET", "/v1/parked"),
     (Role::Viewer, "GET", "/v1/endpoints"),
     (Role::Editor, "POST", "/v1/endpoints"),
     (

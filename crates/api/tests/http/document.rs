@@ -11,6 +11,7 @@ const CALLS: &[(&str, &str)] = &[
     ("get", "/v1/licenses/{license}/events"),
     ("get", "/v1/rejected"),
     ("post", "/v1/rejected/retry"),
+    ("get", "/v1/parked"),
     ("get", "/v1/event-types"),
     ("post", "/v1/event-types"),
     ("get", "/v1/dialects"),

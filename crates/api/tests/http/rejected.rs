@@ -1,7 +1,8 @@
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use broker::{Destination, Headers, Publication, Queue};
-use model::Role;
+use model::{Role, Timestamp};
 use serde_json::json;
 
 use crate::harness::{ACME, Api, SOON, UMBRELLA, get, items, post, read_all};
@@ -14,10 +15,11 @@ async fn reject(api: &Api, tenant: Option<&str>, id: &str, content_type: &str, b
         routing_key: "seat.assigned".to_owned(),
         ..Headers::default()
     };
-    let at = ambient::now();
+    // One second after another: the list is in their order.
+    static REJECTED: AtomicI64 = AtomicI64::new(1_776_254_400);
     let to = Destination::Rejected {
         reason: "unknown type".to_owned(),
-        at,
+        at: Timestamp::from_seconds(REJECTED.fetch_add(1, Ordering::Relaxed)),
         headers,
     };
     let body = body.to_owned().into();
@@ -33,20 +35,14 @@ const EVENT: &str = r#"{"type":"seat.assigned","data":{}}"#;
 async fn each_tenant_sees_its_own_rejected_events_and_the_operator_all() {
     let api = Api::start().await;
     for n in 0..3 {
-        reject(
-            &api,
-            Some(ACME),
-            &format!("a{n}"),
-            "application/json",
-            EVENT,
-        )
-        .await;
+        let id = format!("a{n}");
+        reject(&api, Some(ACME), &id, "application/json", EVENT).await;
     }
     reject(&api, Some(UMBRELLA), "u0", "application/json", EVENT).await;
     reject(&api, None, "n0", "text/plain", "\u{1}no json").await;
     let viewer = api.with_role(ACME, Role::Viewer).await;
-    // Twice: looking takes nothing away.
-    for _ in 0..2 {
+    // Looking takes nothing away, and what went back is there for the next look.
+    for _ in 0..30 {
         assert_eq!(
             read_all(&viewer, "/v1/rejected", 2, "message_id").await,
             ["a0", "a1", "a2"]
@@ -129,4 +125,32 @@ async fn what_cannot_be_sent_again_is_named_and_stays() {
         let body = json!({"limit": limit});
         post(&api.acme, "/v1/rejected/retry", &body, 422).await;
     }
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_was_parked_but_no_body() {
+    let api = Api::start().await;
+    let parked = |from: Queue, seconds: i64| Publication {
+        to: Destination::Parked {
+            from,
+            reason: "no delivery".to_owned(),
+            at: Timestamp::from_seconds(seconds),
+        },
+        body: "KP-ABCD-EFGH".into(),
+    };
+    let publications = [
+        parked(Queue::Outcomes, 1_776_254_401),
+        parked(Queue::Deliveries, 1_776_254_400),
+    ];
+    api.broker.publish(publications.into()).await.unwrap();
+    for _ in 0..3 {
+        let queues = read_all(&api.operator, "/v1/parked", 1, "queue").await;
+        assert_eq!(queues, ["fanfare.deliveries", "fanfare.outcomes"]);
+    }
+    let list = get(&api.operator, "/v1/parked", 200).await;
+    let expected = json!({"parked_at": "2026-04-15T12:00:00.000Z", "queue": "fanfare.deliveries",
+        "reason": "no delivery", "body_bytes": 12});
+    assert_eq!(items(&list)[0], expected);
+    let admin = api.with_role(ACME, Role::Admin).await;
+    get(&admin, "/v1/parked", 403).await;
 }

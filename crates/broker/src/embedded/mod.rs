@@ -267,7 +267,15 @@ impl Forward {
         });
     }
 
-    fn leave(&self) {
+    fn leave(mut self) {
+        // Given before the reason to leave, but after this was last looked at.
+        let mut tags = Vec::new();
+        while let Ok(tag) = self.settled.try_recv() {
+            tags.push(tag);
+        }
+        if !tags.is_empty() {
+            self.pass(tags);
+        }
         let _closed = self.commands.send(Command::Leave {
             subscriber: self.subscriber,
         });

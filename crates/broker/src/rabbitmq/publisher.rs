@@ -1,4 +1,5 @@
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,8 +157,13 @@ impl Task {
     }
 
     async fn session(&mut self, connection: &Arc<Connection>) -> End {
-        let opening = timeout(OPEN_LIMIT, confirming_channel(connection));
-        let channel = match refuse_until(&mut self.jobs, opening).await {
+        let mut opening = pin!(timeout(OPEN_LIMIT, confirming_channel(connection)));
+        // The connection is up, so what comes meanwhile waits, as long as it would for its turn.
+        let opened = match timeout(TURN_LIMIT, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_) => refuse_until(&mut self.jobs, opening).await,
+        };
+        let channel = match opened {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => return End::Broken(error),
             Err(_) => return End::Lost("no answer in time"),
@@ -232,7 +238,7 @@ fn take_in(window: &mut Window, job: Job, blocked: Option<&str>) {
 
 /// Tells every job that comes while `done` is not that there is no connection.
 async fn refuse_until<T>(jobs: &mut mpsc::Receiver<Job>, done: impl Future<Output = T>) -> T {
-    let mut done = std::pin::pin!(done);
+    let mut done = pin!(done);
     loop {
         tokio::select! {
             biased;

@@ -59,6 +59,12 @@ async fn until_settled(
             received = settled.recv_many(&mut tags, SETTLED_MAX) => received,
             () = stopped.cancelled() => 0,
         };
+        if received == 0 {
+            // Given before the stop, but after this was last looked at.
+            while let Ok(tag) = settled.try_recv() {
+                tags.push(tag);
+            }
+        }
         tags.drain(..).for_each(|tag| acks.settle(tag));
         let sent = acks
             .flush_all()

@@ -278,6 +278,63 @@ pub(crate) async fn what_is_taken_goes_back_unless_acknowledged(place: Place) {
     broker.close().await;
 }
 
+pub(crate) async fn looking_at_what_was_set_aside_loses_nothing(place: Place) {
+    // More often than RabbitMQ 4 gives out a message unless told otherwise.
+    const LOOKS: usize = 30;
+    const MESSAGES: u64 = 40;
+    let broker = place.open().await;
+    let reason = || "no".to_owned();
+    let at = Timestamp::EPOCH;
+    let set_aside = |n| {
+        let headers = Headers::default();
+        let rejected = Destination::Rejected {
+            reason: reason(),
+            at,
+            headers,
+        };
+        let parked = Destination::Parked {
+            from: Queue::Outcomes,
+            reason: reason(),
+            at,
+        };
+        [to(rejected, n), to(parked, n)]
+    };
+    let publications = (0..MESSAGES).flat_map(set_aside).collect();
+    broker.publish(publications).await.unwrap();
+    for queue in [Queue::Rejected, Queue::Parked] {
+        for look in 0..LOOKS {
+            depth_becomes(&broker, queue, MESSAGES).await;
+            let taken = broker.take(queue, 100).await.unwrap();
+            let seen: HashSet<_> = taken.iter().map(text).collect();
+            assert_eq!(seen.len() as u64, MESSAGES, "{queue:?}, look {look}");
+        }
+        depth_becomes(&broker, queue, MESSAGES).await;
+    }
+    broker.close().await;
+}
+
+pub(crate) async fn what_is_published_right_after_connecting_is_taken(place: Place) {
+    for _ in 0..10 {
+        let broker = place.open().await;
+        broker.publish(vec![delivery(1)]).await.unwrap();
+        broker.close().await;
+    }
+}
+
+pub(crate) async fn an_acknowledgement_right_before_the_consumer_is_dropped_counts(place: Place) {
+    const ROUNDS: u64 = 100;
+    let broker = place.open().await;
+    let mut consumer = broker.consume(Queue::Deliveries, 1);
+    for n in 0..ROUNDS {
+        broker.publish(vec![delivery(n)]).await.unwrap();
+        let message = next(&mut consumer).await;
+        assert_eq!(text(&message), n.to_string());
+        message.ack.ack();
+        consumer = broker.consume(Queue::Deliveries, 1);
+    }
+    broker.close().await;
+}
+
 pub(crate) async fn urgent_deliveries_do_not_wait_behind_others(place: Place) {
     let broker = place.open().await;
     broker
