@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Ack, Broker, Destination, Incoming, Publication, Queue};
+use broker::{Broker, Destination, Publication, Queue};
 use bytes::Bytes;
 use delivery::{CircuitChange, Next};
 use model::{
@@ -12,23 +12,26 @@ use sender::Sender;
 use shared_state::{Claim, Settled, SharedState};
 use store::{Directory, Record, Store, StoreWatch, Verdict};
 use telemetry::Metrics;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::arrival::{Arrived, Read, Unreadable, read};
 use crate::attempt::{attempt, decide, exchange, label};
 use crate::circuits::OpenCircuits;
 use crate::claims::{Claims, Known};
 use crate::disabling::Disabling;
-use crate::in_hand::{InHand, Taken};
+use crate::in_hand::InHand;
 use crate::lane::{Entry, Lane, Permit};
 use crate::lanes::Lanes;
 use crate::recorder::{Recorder, park, write_outcomes};
 use crate::releaser::Holding;
 use crate::watermark::Watermark;
 
-/// Bulk deliveries in this process at most: waiting in line, in flight or being recorded.
+/// Bulk messages, and bulk deliveries, in this process at most: waiting in line, in flight or
+/// being recorded.
 pub const PREFETCH: u16 = 2_048;
-/// Urgent deliveries in this process at most.
+/// Urgent messages, and urgent deliveries, in this process at most.
 pub const URGENT_PREFETCH: u16 = 256;
 /// An endpoint that this process has not heard of is looked up, but not more often than this.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(250);
@@ -117,23 +120,26 @@ impl Dispatcher {
         grace: Duration,
     ) {
         let mut consumer = self.parts.broker.consume(queue, prefetch);
+        let places = Arc::new(Semaphore::new(usize::from(prefetch)));
         let attempts = TaskTracker::new();
         while let Some(Some(message)) = shutdown.run_until_cancelled(consumer.next()).await {
-            let arrived = match self.arrived(queue, message) {
-                Ok(arrived) => arrived,
-                Err(Unusable::Repeated(ack)) => {
-                    ack.ack();
-                    continue;
-                }
-                Err(Unusable::Unreadable(message, reason)) => {
+            let (works, message) = match read(message) {
+                Ok(read) => read,
+                Err(Unreadable { message, reason }) => {
                     let (broker, metrics) = (&self.parts.broker, &self.parts.metrics);
                     park(message, queue, &reason, broker, metrics).await;
                     continue;
                 }
             };
-            let dispatcher = Arc::clone(self);
-            let shutdown = shutdown.clone();
-            attempts.spawn(async move { dispatcher.deliver(arrived, &shutdown).await });
+            for work in works {
+                let place = Arc::clone(&places).acquire_owned().await;
+                let place = place.expect("the semaphore is never closed");
+                if let Some(arrived) = self.arrived(queue, work, &message, place) {
+                    let dispatcher = Arc::clone(self);
+                    let shutdown = shutdown.clone();
+                    attempts.spawn(async move { dispatcher.deliver(arrived, &shutdown).await });
+                }
+            }
         }
         attempts.close();
         if tokio::time::timeout(grace, attempts.wait()).await.is_err() {
@@ -141,38 +147,41 @@ impl Dispatcher {
         }
     }
 
-    /// Reads a message and gives it its place in the endpoint's lane: one after the other, so that
-    /// deliveries start in the order in which they were queued.
-    fn arrived(&self, queue: Queue, message: Incoming) -> Result<Arrived, Unusable> {
-        let work = match Work::from_json(&message.body) {
-            Ok(work) => work,
-            Err(error) => return Err(Unusable::Unreadable(message, error.to_string())),
-        };
+    /// Gives a delivery its place in the endpoint's lane: one after the other, so that deliveries
+    /// start in the order in which they were queued. `None` for a repetition of one in hand.
+    fn arrived(
+        &self,
+        queue: Queue,
+        work: Work,
+        message: &Arc<Read>,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Arrived> {
         match queue {
             Queue::UrgentDeliveries => self.urgent_watermark.received(&work),
             _ => self.bulk_watermark.received(&work),
         }
         let Some(in_hand) = self.in_hand.take(work.delivery) else {
-            return Err(Unusable::Repeated(message.ack));
+            message.done_with_one();
+            return None;
         };
         let snapshot = self.parts.directory.snapshot();
         let entry = snapshot
             .endpoint(work.endpoint)
             .filter(|endpoint| self.may_enter(endpoint, &work))
             .map(|endpoint| self.lanes.of(endpoint).enter(work.is_urgent(), Instant::now()));
-        Ok(Arrived { work, redelivered: message.redelivered, ack: message.ack, in_hand, entry })
+        Some(Arrived { work, message: Arc::clone(message), in_hand, entry, place })
     }
 
     /// One delivery, from its place in the lane to acknowledgement. What ends here without being
     /// finished is in the store, where the sweeper finds it.
     async fn deliver(&self, arrived: Arrived, shutdown: &CancellationToken) {
-        let Arrived { work, redelivered, ack, in_hand, entry } = arrived;
-        let end = self.work_on(&work, redelivered, entry, shutdown).await;
-        drop(in_hand);
+        let Arrived { work, message, in_hand, entry, place } = arrived;
+        let end = self.work_on(&work, message.redelivered, entry, shutdown).await;
+        drop((in_hand, place));
         match end {
-            End::Done => ack.ack(),
+            End::Done => message.done_with_one(),
             End::Held => {
-                ack.ack();
+                message.done_with_one();
                 self.holding.look_at(work.endpoint);
             }
             End::Unfinished => {}
@@ -406,23 +415,6 @@ impl Dispatcher {
         let record = Record { delivery: work.delivery, attempt, verdict, at: ambient::now() };
         if self.recorder.record(record).await { end } else { End::Unfinished }
     }
-}
-
-/// A delivery that this process works on.
-struct Arrived {
-    work: Work,
-    redelivered: bool,
-    ack: Ack,
-    in_hand: Taken,
-    /// Its place in the lane, if it may have one.
-    entry: Option<Entry>,
-}
-
-/// A message that is no work for this process.
-enum Unusable {
-    Unreadable(Incoming, String),
-    /// It is in hand already.
-    Repeated(Ack),
 }
 
 /// How this process is done with a message.

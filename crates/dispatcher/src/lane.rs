@@ -14,6 +14,10 @@ use tokio::sync::oneshot;
 const URGENT_EXTRA: usize = 4;
 /// Urgent deliveries that wait in line at most.
 const URGENT_WAITING_MAX: usize = 64;
+/// Held deliveries are released so far ahead of the requests that will carry them, but no more
+/// than this many for each request that may be in flight.
+const RELEASE_AHEAD: Duration = Duration::from_millis(50);
+const TURNS_AHEAD_MAX: usize = 16;
 /// The weight of the past in the running mean of service times, out of one more.
 const PAST_WEIGHT: u32 = 7;
 
@@ -102,11 +106,13 @@ impl Lane {
         traffic.limit(self.policy.max_in_flight, now) < self.policy.max_in_flight
     }
 
-    /// How many more deliveries the lane and its line would take now.
+    /// How many more deliveries the lane and its line would take now, and soon work off.
     pub(crate) fn room(&self, now: Instant) -> usize {
         let traffic = self.traffic.lock();
         let limit = traffic.limit(self.policy.max_in_flight, now);
-        (2 * limit).saturating_sub(traffic.in_flight.len() + traffic.bulk.len())
+        let turns = RELEASE_AHEAD.as_micros() / traffic.service_time.as_micros().max(1);
+        let turns = usize::try_from(turns).unwrap_or(usize::MAX).clamp(2, TURNS_AHEAD_MAX);
+        (turns * limit).saturating_sub(traffic.in_flight.len() + traffic.bulk.len())
     }
 
     /// Counts an attempt for [`Self::take_finished`].

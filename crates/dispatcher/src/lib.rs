@@ -7,6 +7,7 @@
 //! Nothing here speaks to a customer but through `sender`, and no decision is taken here that
 //! `delivery` could take.
 
+mod arrival;
 mod attempt;
 mod circuits;
 mod claims;

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use broker::{Broker, Destination, Publication};
 use bytes::Bytes;
 use group_commit::{Group, Limits};
-use model::{Event, EventId, Submission, SubmissionError, TenantId, Work};
+use model::{
+    Event, EventId, Submission, SubmissionError, TenantId, WORKS_PER_MESSAGE_MAX, Work,
+};
 use store::{Acceptance, Accepted, Directory, Store, StoreError, StoreWatch};
 use telemetry::Metrics;
 use tokio::sync::Semaphore;
@@ -290,11 +292,15 @@ impl Committer {
     /// Hands the new deliveries to the broker, behind the answer. One that the broker does not
     /// take is in the store, and the sweeper finds it there.
     fn publish(self: &Arc<Self>, batch: Vec<Acceptance>, accepted: &[Accepted]) {
+        let mut count = 0;
         let publications: Vec<_> = batch
             .into_iter()
             .zip(accepted)
             .filter_map(|(acceptance, accepted)| match accepted {
-                Accepted::New { sequence } => Some(first_attempts(acceptance, *sequence)),
+                Accepted::New { sequence } => {
+                    count += queued(&acceptance);
+                    Some(first_attempts(acceptance, *sequence))
+                }
                 Accepted::Duplicate { .. } | Accepted::Conflict => None,
             })
             .flatten()
@@ -302,7 +308,6 @@ impl Committer {
         if publications.is_empty() {
             return;
         }
-        let count = u64::try_from(publications.len()).unwrap_or(u64::MAX);
         let Ok(permit) = Arc::clone(&self.publishing).try_acquire_owned() else {
             self.metrics.publish_failed.inc_by(count);
             return;
@@ -321,17 +326,25 @@ impl Committer {
     }
 }
 
-fn first_attempts(
-    acceptance: Acceptance,
-    sequence: Option<u64>,
-) -> impl Iterator<Item = Publication> {
+fn queued(acceptance: &Acceptance) -> u64 {
+    let queued = acceptance.deliveries.iter().filter(|delivery| delivery.held.is_none());
+    u64::try_from(queued.count()).unwrap_or(u64::MAX)
+}
+
+/// The messages of an accepted event: it travels once with up to a handful of its deliveries.
+fn first_attempts(acceptance: Acceptance, sequence: Option<u64>) -> Vec<Publication> {
     let event = Arc::new(Event { sequence, ..Arc::unwrap_or_clone(acceptance.event) });
-    let queued = acceptance.deliveries.into_iter().filter(|delivery| delivery.held.is_none());
-    queued.map(move |delivery| {
-        let work = Work::first(delivery.id, delivery.endpoint, Arc::clone(&event));
-        Publication {
-            to: Destination::Delivery { urgent: work.is_urgent(), due_at: None },
-            body: Bytes::from(work.to_json()),
-        }
-    })
+    let works: Vec<_> = acceptance
+        .deliveries
+        .iter()
+        .filter(|delivery| delivery.held.is_none())
+        .map(|delivery| Work::first(delivery.id, delivery.endpoint, Arc::clone(&event)))
+        .collect();
+    works
+        .chunks(WORKS_PER_MESSAGE_MAX)
+        .map(|works| Publication {
+            to: Destination::Delivery { urgent: works[0].is_urgent(), due_at: None },
+            body: Bytes::from(Work::all_to_json(works)),
+        })
+        .collect()
 }

@@ -44,4 +44,4 @@ pub use submission::{EVENT_BYTES_MAX, Submission, SubmissionError};
 pub use tenant::{ApiKey, KeyHash, Plan, RegisteredEventType, Role, Tenant};
 pub use time::{Timestamp, TimestampError};
 pub use validation::FieldError;
-pub use work::{Work, WorkError};
+pub use work::{WORKS_PER_MESSAGE_MAX, Work, WorkError};

@@ -41,7 +41,7 @@ async fn queued(api: &Api) -> Work {
         .await
         .unwrap()
         .unwrap();
-    let work = Work::from_json(&message.body).unwrap();
+    let work = Work::from_json(&message.body).unwrap().remove(0);
     message.ack.ack();
     work
 }
