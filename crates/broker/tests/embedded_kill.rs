@@ -6,7 +6,7 @@
 )]
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,15 +72,21 @@ fn run_and_kill(
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-    for line in said.by_ref().take(lines).chain([Ok(String::new())]) {
-        take_in(&line.unwrap(), confirmed, worked_on);
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    for _ in 0..lines {
+        line.clear();
+        said.read_line(&mut line).unwrap();
+        take_in(line.trim_end(), confirmed, worked_on);
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it said before it died is in the pipe; the last line may be cut off.
-    let rest: Vec<_> = said.map_while(Result::ok).collect();
-    for line in rest.iter().rev().skip(1) {
+    // What it said before it died is in the pipe; the last line may be cut off. If it is not, it
+    // counts: what it says was worked on may be acknowledged already.
+    let mut rest = Vec::new();
+    said.read_to_end(&mut rest).unwrap();
+    let whole = rest.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    for line in std::str::from_utf8(&rest[..whole]).unwrap().lines() {
         take_in(line, confirmed, worked_on);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Unreadable {
 }
 
 /// Reads a message.
-pub(crate) fn read(message: Incoming) -> Result<(Vec<Work>, Arc<Read>), Unreadable> {
+pub(crate) fn read(message: Incoming) -> Result<(Vec<Work>, Arc<Read>), Box<Unreadable>> {
     match Work::from_json(&message.body) {
         Ok(works) => {
             let read = Read {
@@ -57,6 +57,9 @@ pub(crate) fn read(message: Incoming) -> Result<(Vec<Work>, Arc<Read>), Unreadab
             };
             Ok((works, Arc::new(read)))
         }
-        Err(error) => Err(Unreadable { message, reason: error.to_string() }),
+        Err(error) => Err(Box::new(Unreadable {
+            reason: error.to_string(),
+            message,
+        })),
     }
 }

@@ -15,7 +15,12 @@ pub(crate) async fn exchange(
     timeout: Duration,
     now: Timestamp,
 ) -> Reply {
-    let delivered = Delivered { event: &work.event, endpoint, delivery: work.delivery, now };
+    let delivered = Delivered {
+        event: &work.event,
+        endpoint,
+        delivery: work.delivery,
+        now,
+    };
     let rendered = Dialect::from_name(&endpoint.dialect).map(|dialect| dialect.render(&delivered));
     let Some(Ok(rendered)) = rendered else {
         return Reply {
@@ -25,7 +30,12 @@ pub(crate) async fn exchange(
             body: Vec::new(),
         };
     };
-    let request = Request { url: &endpoint.url, rendered, headers: &endpoint.headers, timeout };
+    let request = Request {
+        url: &endpoint.url,
+        rendered,
+        headers: &endpoint.headers,
+        timeout,
+    };
     sender.send(request).await
 }
 

@@ -13,14 +13,22 @@ pub(crate) struct OpenCircuits {
 
 impl OpenCircuits {
     pub(crate) fn new(count: IntGauge) -> Self {
-        Self { endpoints: Mutex::default(), count }
+        Self {
+            endpoints: Mutex::default(),
+            count,
+        }
     }
 
     pub(crate) fn set(&self, endpoint: EndpointId, open: bool) {
         let mut endpoints = self.endpoints.lock();
-        let changed = if open { endpoints.insert(endpoint) } else { endpoints.remove(&endpoint) };
+        let changed = if open {
+            endpoints.insert(endpoint)
+        } else {
+            endpoints.remove(&endpoint)
+        };
         if changed {
-            self.count.set(i64::try_from(endpoints.len()).unwrap_or(i64::MAX));
+            self.count
+                .set(i64::try_from(endpoints.len()).unwrap_or(i64::MAX));
         }
     }
 }

@@ -54,14 +54,22 @@ impl Claims {
             claim(Arc::clone(&state), batch)
         });
         let state = Arc::clone(&shared_state);
-        let lingering = Limits { linger: SETTLE_LINGER, ..limits };
+        let lingering = Limits {
+            linger: SETTLE_LINGER,
+            ..limits
+        };
         let settlements = Group::spawn(lingering, metrics.group_sizes("settle"), move |batch| {
             settle(Arc::clone(&state), batch)
         });
         let standings = Group::spawn(limits, metrics.group_sizes("standing"), move |batch| {
             standings(Arc::clone(&store), Arc::clone(&watch), batch)
         });
-        Self { shared_state, claims, settlements, standings }
+        Self {
+            shared_state,
+            claims,
+            settlements,
+            standings,
+        }
     }
 
     /// Asks for the right to make `work`'s attempt; `None` when the process is ending.
@@ -90,13 +98,21 @@ impl Claims {
             endpoint: work.endpoint,
             settled,
             troubled,
-            policy: CircuitPolicy { open_after: policy.open_after },
+            policy: CircuitPolicy {
+                open_after: policy.open_after,
+            },
         };
-        self.settlements.submit(settlement).await.unwrap_or(CircuitChange::None)
+        self.settlements
+            .submit(settlement)
+            .await
+            .unwrap_or(CircuitChange::None)
     }
 
     pub(crate) async fn standing(&self, delivery: DeliveryId) -> Known {
-        self.standings.submit(delivery).await.unwrap_or(Known::Unknown)
+        self.standings
+            .submit(delivery)
+            .await
+            .unwrap_or(Known::Unknown)
     }
 
     /// Whether claims hold in this process only.
@@ -108,7 +124,13 @@ impl Claims {
 async fn claim(shared_state: Arc<dyn SharedState>, batch: Vec<ClaimRequest>) -> Vec<Claim> {
     match shared_state.claim(&batch, ambient::now()).await {
         Ok(claims) => claims,
-        Err(_) => vec![Claim::Granted { probe: false, troubled: true }; batch.len()],
+        Err(_) => vec![
+            Claim::Granted {
+                probe: false,
+                troubled: true
+            };
+            batch.len()
+        ],
     }
 }
 

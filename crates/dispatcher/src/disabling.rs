@@ -18,7 +18,10 @@ pub(crate) struct Disabling {
 
 impl Disabling {
     pub(crate) fn new(directory: Arc<Directory>) -> Arc<Self> {
-        Arc::new(Self { directory, under_way: Mutex::default() })
+        Arc::new(Self {
+            directory,
+            under_way: Mutex::default(),
+        })
     }
 
     /// Disables the endpoint, behind the caller's back and for as long as the store needs.

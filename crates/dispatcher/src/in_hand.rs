@@ -22,7 +22,10 @@ impl InHand {
     /// Takes a delivery, unless it is in hand already.
     pub(crate) fn take(&self, delivery: DeliveryId) -> Option<Taken> {
         let fresh = self.deliveries.lock().insert(delivery);
-        fresh.then(|| Taken { in_hand: self.clone(), delivery })
+        fresh.then(|| Taken {
+            in_hand: self.clone(),
+            delivery,
+        })
     }
 }
 

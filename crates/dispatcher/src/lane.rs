@@ -62,8 +62,15 @@ pub(crate) enum Entry {
 
 impl Lane {
     pub(crate) fn new(revision: u64, policy: Policy) -> Self {
-        let schedule = RetrySchedule { delays: policy.schedule_delays.clone() };
-        Self { revision, policy, schedule, traffic: Mutex::default() }
+        let schedule = RetrySchedule {
+            delays: policy.schedule_delays.clone(),
+        };
+        Self {
+            revision,
+            policy,
+            schedule,
+            traffic: Mutex::default(),
+        }
     }
 
     pub(crate) fn enter(self: &Arc<Self>, urgent: bool, now: Instant) -> Entry {
@@ -77,7 +84,10 @@ impl Lane {
         };
         if open {
             let ticket = traffic.start(now);
-            return Entry::Open(Permit { lane: Arc::clone(self), ticket });
+            return Entry::Open(Permit {
+                lane: Arc::clone(self),
+                ticket,
+            });
         }
         let load = LineLoad {
             waiting: traffic.bulk.len(),
@@ -111,7 +121,9 @@ impl Lane {
         let traffic = self.traffic.lock();
         let limit = traffic.limit(self.policy.max_in_flight, now);
         let turns = RELEASE_AHEAD.as_micros() / traffic.service_time.as_micros().max(1);
-        let turns = usize::try_from(turns).unwrap_or(usize::MAX).clamp(2, TURNS_AHEAD_MAX);
+        let turns = usize::try_from(turns)
+            .unwrap_or(usize::MAX)
+            .clamp(2, TURNS_AHEAD_MAX);
         (turns * limit).saturating_sub(traffic.in_flight.len() + traffic.bulk.len())
     }
 
@@ -141,7 +153,10 @@ impl Lane {
             let mut traffic = self.traffic.lock();
             traffic.finish(ticket, now);
             while traffic.in_flight.len() < traffic.limit(self.policy.max_in_flight, now) {
-                let Some(waiter) = traffic.urgent.pop_front().or_else(|| traffic.bulk.pop_front())
+                let Some(waiter) = traffic
+                    .urgent
+                    .pop_front()
+                    .or_else(|| traffic.bulk.pop_front())
                 else {
                     break;
                 };
@@ -150,7 +165,10 @@ impl Lane {
         }
         // Outside the lock: a waiter that has given up drops its permit, which comes back here.
         for (waiter, ticket) in grants {
-            let _gave_up = waiter.send(Permit { lane: Arc::clone(self), ticket });
+            let _gave_up = waiter.send(Permit {
+                lane: Arc::clone(self),
+                ticket,
+            });
         }
     }
 }
@@ -162,7 +180,9 @@ impl Traffic {
 
     fn oldest_age(&self, now: Instant) -> Duration {
         let oldest = self.in_flight.first_key_value();
-        oldest.map(|(_, start)| now.saturating_duration_since(*start)).unwrap_or_default()
+        oldest
+            .map(|(_, start)| now.saturating_duration_since(*start))
+            .unwrap_or_default()
     }
 
     fn start(&mut self, now: Instant) -> u64 {
@@ -191,7 +211,10 @@ mod tests {
     use super::*;
 
     fn lane(max_in_flight: usize) -> Arc<Lane> {
-        let policy = Policy { max_in_flight, ..Policy::of(&crate::lanes::tests::endpoint()) };
+        let policy = Policy {
+            max_in_flight,
+            ..Policy::of(&crate::lanes::tests::endpoint())
+        };
         Arc::new(Lane::new(1, policy))
     }
 
@@ -207,9 +230,15 @@ mod tests {
         let (lane, now) = (lane(2), Instant::now());
         let first = open(lane.enter(false, now));
         let _second = open(lane.enter(false, now));
-        let Entry::Wait(mut bulk) = lane.enter(false, now) else { panic!("no line") };
-        let extra: Vec<_> = (0..URGENT_EXTRA).map(|_| open(lane.enter(true, now))).collect();
-        let Entry::Wait(mut urgent) = lane.enter(true, now) else { panic!("urgent beyond the extra") };
+        let Entry::Wait(mut bulk) = lane.enter(false, now) else {
+            panic!("no line")
+        };
+        let extra: Vec<_> = (0..URGENT_EXTRA)
+            .map(|_| open(lane.enter(true, now)))
+            .collect();
+        let Entry::Wait(mut urgent) = lane.enter(true, now) else {
+            panic!("urgent beyond the extra")
+        };
         drop(extra);
         assert!(urgent.try_recv().is_err() && bulk.try_recv().is_err());
         drop(first);
@@ -233,8 +262,12 @@ mod tests {
     fn a_waiter_that_gives_up_passes_its_permit_on() {
         let (lane, now) = (lane(1), Instant::now());
         let first = open(lane.enter(false, now));
-        let Entry::Wait(gave_up) = lane.enter(false, now) else { panic!("no line") };
-        let Entry::Wait(mut next) = lane.enter(false, now) else { panic!("no line") };
+        let Entry::Wait(gave_up) = lane.enter(false, now) else {
+            panic!("no line")
+        };
+        let Entry::Wait(mut next) = lane.enter(false, now) else {
+            panic!("no line")
+        };
         drop(gave_up);
         drop(first);
         assert!(next.try_recv().is_ok());

@@ -67,7 +67,11 @@ pub(crate) mod tests {
         let lanes = Lanes::default();
         let first = lanes.of(&endpoint());
         assert!(Arc::ptr_eq(&first, &lanes.of(&endpoint())));
-        let changed = Endpoint { revision: 2, max_in_flight: Some(3), ..endpoint() };
+        let changed = Endpoint {
+            revision: 2,
+            max_in_flight: Some(3),
+            ..endpoint()
+        };
         assert_eq!(lanes.of(&changed).policy.max_in_flight, 3);
     }
 }

@@ -11,6 +11,7 @@ mod arrival;
 mod attempt;
 mod circuits;
 mod claims;
+mod delivering;
 mod disabling;
 mod dispatcher;
 mod in_hand;
@@ -21,6 +22,6 @@ mod releaser;
 mod sweeper;
 mod watermark;
 
-pub use dispatcher::{Dispatcher, Parts, PREFETCH, URGENT_PREFETCH};
+pub use dispatcher::{Dispatcher, PREFETCH, Parts, URGENT_PREFETCH};
 pub use releaser::Releaser;
 pub use sweeper::{OVERDUE_GRACE, Sweeper};

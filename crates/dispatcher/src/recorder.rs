@@ -34,9 +34,18 @@ impl Recorder {
         broker: Arc<dyn Broker>,
         metrics: Metrics,
     ) -> Self {
-        let limits = Limits { group_max: RECORDS_MAX, linger: LINGER, ..Limits::default() };
+        let limits = Limits {
+            group_max: RECORDS_MAX,
+            linger: LINGER,
+            ..Limits::default()
+        };
         let sizes = metrics.group_sizes("record");
-        let writer = Arc::new(Writer { store, watch, broker, metrics });
+        let writer = Arc::new(Writer {
+            store,
+            watch,
+            broker,
+            metrics,
+        });
         let records = Group::spawn(limits, sizes, move |batch| {
             let writer = Arc::clone(&writer);
             async move {
@@ -74,7 +83,10 @@ impl Writer {
                 }
             }
             let body = serde_json::to_vec(batch).expect("records have only string keys");
-            let outcomes = Publication { to: Destination::Outcomes, body: Bytes::from(body) };
+            let outcomes = Publication {
+                to: Destination::Outcomes,
+                body: Bytes::from(body),
+            };
             match self.broker.publish(vec![outcomes]).await {
                 Ok(()) => return,
                 Err(_) => self.metrics.dependency_failed("broker"),
@@ -132,7 +144,14 @@ async fn read(
                 acks.push(message.ack);
             }
             Err(error) => {
-                park(message, Queue::Outcomes, &error.to_string(), broker, metrics).await;
+                park(
+                    message,
+                    Queue::Outcomes,
+                    &error.to_string(),
+                    broker,
+                    metrics,
+                )
+                .await;
             }
         }
     }
@@ -148,11 +167,22 @@ pub(crate) async fn park(
     broker: &Arc<dyn Broker>,
     metrics: &Metrics,
 ) {
-    let to = Destination::Parked { from, reason: reason.to_owned(), at: ambient::now() };
-    let parked = Publication { to, body: message.body };
+    let to = Destination::Parked {
+        from,
+        reason: reason.to_owned(),
+        at: ambient::now(),
+    };
+    let parked = Publication {
+        to,
+        body: message.body,
+    };
     if broker.publish(vec![parked]).await.is_ok() {
         metrics.parked.with_label_values(&[from.as_str()]).inc();
-        tracing::error!(queue = from.as_str(), reason, "parked a message that cannot be read");
+        tracing::error!(
+            queue = from.as_str(),
+            reason,
+            "parked a message that cannot be read"
+        );
         message.ack.ack();
     }
 }

@@ -51,7 +51,10 @@ impl Holding {
     pub(crate) fn look_at(&self, endpoint: EndpointId) {
         let now = Instant::now();
         let mut endpoints = self.endpoints.lock();
-        let fresh = Held { next_round: now, ramp: Ramp::default() };
+        let fresh = Held {
+            next_round: now,
+            ramp: Ramp::default(),
+        };
         if endpoints.insert(endpoint, fresh).is_none() {
             self.changed.notify_one();
         }
@@ -64,7 +67,11 @@ impl Holding {
     }
 
     fn next_round(&self) -> Option<Instant> {
-        self.endpoints.lock().values().map(|held| held.next_round).min()
+        self.endpoints
+            .lock()
+            .values()
+            .map(|held| held.next_round)
+            .min()
     }
 
     fn after_round(&self, endpoint: EndpointId, round: RoundEnd) {
@@ -105,7 +112,9 @@ impl Releaser {
         let holding = &self.dispatcher.holding;
         let mut look_at = Instant::now();
         loop {
-            let wake = holding.next_round().map_or(look_at, |round| round.min(look_at));
+            let wake = holding
+                .next_round()
+                .map_or(look_at, |round| round.min(look_at));
             tokio::select! {
                 () = tokio::time::sleep_until(wake) => {}
                 () = holding.changed.notified() => {}
@@ -140,7 +149,10 @@ impl Releaser {
 
     async fn round(&self, id: EndpointId, ramp: Ramp) -> RoundEnd {
         let directory = self.dispatcher.parts.directory.snapshot();
-        let Some(endpoint) = directory.endpoint(id).filter(|endpoint| endpoint.is_active()) else {
+        let Some(endpoint) = directory
+            .endpoint(id)
+            .filter(|endpoint| endpoint.is_active())
+        else {
             // Forgotten until it is active again: then the next look finds it.
             return RoundEnd::NothingHeld;
         };
@@ -152,7 +164,10 @@ impl Releaser {
             Allowance::None { after } => pause(after),
             Allowance::Probe => match self.release(id, 1, now).await {
                 Ok(0) => RoundEnd::NothingHeld,
-                Ok(_) => RoundEnd::Again { after: FULL_PAUSE, ramp: Ramp::default() },
+                Ok(_) => RoundEnd::Again {
+                    after: FULL_PAUSE,
+                    ramp: Ramp::default(),
+                },
                 Err(error) => self.put_off(&error, ramp),
             },
             Allowance::Some { size, after } => match self.release(id, size, now).await {
@@ -165,7 +180,10 @@ impl Releaser {
 
     fn put_off(&self, error: &StoreError, ramp: Ramp) -> RoundEnd {
         self.dispatcher.parts.store_watch.failed(error);
-        RoundEnd::Again { after: LOOK_EVERY, ramp }
+        RoundEnd::Again {
+            after: LOOK_EVERY,
+            ramp,
+        }
     }
 
     async fn allowance(
@@ -184,16 +202,24 @@ impl Releaser {
         match circuit.state {
             CircuitState::Closed => allowance_of_closed(lane, ramp),
             CircuitState::Open { probe_at, .. } if probe_at <= now => Allowance::Probe,
-            CircuitState::Open { probe_at, .. } => {
-                Allowance::None { after: probe_at.since(now).min(LOOK_EVERY) }
-            }
+            CircuitState::Open { probe_at, .. } => Allowance::None {
+                after: probe_at.since(now).min(LOOK_EVERY),
+            },
             CircuitState::HalfOpen { .. } => Allowance::None { after: FULL_PAUSE },
         }
     }
 
     async fn circuit(&self, endpoint: EndpointId) -> Circuit {
-        let circuits = self.dispatcher.parts.shared_state.circuits(&[endpoint]).await;
-        circuits.ok().and_then(|circuits| circuits.first().copied()).unwrap_or_default()
+        let circuits = self
+            .dispatcher
+            .parts
+            .shared_state
+            .circuits(&[endpoint])
+            .await;
+        circuits
+            .ok()
+            .and_then(|circuits| circuits.first().copied())
+            .unwrap_or_default()
     }
 
     /// Releases up to `size`; answers how many there were. What the broker does not take is queued
@@ -211,7 +237,10 @@ impl Releaser {
             return Ok(0);
         }
         parts.metrics.released.inc_by(count.into());
-        let publications = released.into_iter().map(|work| publication(work, true)).collect();
+        let publications = released
+            .into_iter()
+            .map(|work| publication(work, true))
+            .collect();
         if parts.broker.publish(publications).await.is_err() {
             parts.metrics.dependency_failed("broker");
         }
@@ -222,15 +251,26 @@ impl Releaser {
 /// `work` as a message that is due now.
 pub(crate) fn publication(work: Work, released: bool) -> Publication {
     let work = Work { released, ..work };
-    let to = Destination::Delivery { urgent: work.is_urgent(), due_at: None };
-    Publication { to, body: Bytes::from(work.to_json()) }
+    let to = Destination::Delivery {
+        urgent: work.is_urgent(),
+        due_at: None,
+    };
+    Publication {
+        to,
+        body: Bytes::from(work.to_json()),
+    }
 }
 
 enum Allowance {
-    None { after: Duration },
+    None {
+        after: Duration,
+    },
     /// The circuit is open and wants to know whether the endpoint is back.
     Probe,
-    Some { size: u32, after: Duration },
+    Some {
+        size: u32,
+        after: Duration,
+    },
 }
 
 fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
@@ -239,12 +279,17 @@ fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
         // A tenth of a second's worth every tenth of a second, at least one.
         Some(rate) => {
             let per_round = (rate / 10).max(1);
-            (per_round.min(ramp.size()), Duration::from_secs(1) * per_round / rate)
+            (
+                per_round.min(ramp.size()),
+                Duration::from_secs(1) * per_round / rate,
+            )
         }
         None => (ramp.size(), ROUND_PAUSE),
     };
     match size.min(room) {
-        0 => Allowance::None { after: FULL_PAUSE.min(after * 2) },
+        0 => Allowance::None {
+            after: FULL_PAUSE.min(after * 2),
+        },
         size => Allowance::Some { size, after },
     }
 }

@@ -41,7 +41,10 @@ enum SweepError {
 
 impl Sweeper {
     pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
-        Self { dispatcher, holder: format!("{:032x}", ambient::random_id()) }
+        Self {
+            dispatcher,
+            holder: format!("{:032x}", ambient::random_id()),
+        }
     }
 
     pub async fn run(self, shutdown: CancellationToken) {
@@ -80,7 +83,11 @@ impl Sweeper {
         self.dispatcher.lanes.prune(&parts.directory.snapshot());
         !parts.store_watch.is_away()
             && parts.broker.status() == BrokerStatus::Connected
-            && parts.shared_state.lock("sweeper", &self.holder, LOCK_TTL).await.unwrap_or(false)
+            && parts
+                .shared_state
+                .lock("sweeper", &self.holder, LOCK_TTL)
+                .await
+                .unwrap_or(false)
     }
 
     async fn sweep(&self) -> Result<(), SweepError> {
@@ -94,10 +101,15 @@ impl Sweeper {
                 return Ok(());
             }
             tracing::warn!(deliveries = count, "overdue deliveries are queued again");
-            let publications =
-                overdue.into_iter().map(|work| publication(work, false)).collect();
+            let publications = overdue
+                .into_iter()
+                .map(|work| publication(work, false))
+                .collect();
             parts.broker.publish(publications).await?;
-            parts.metrics.swept.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+            parts
+                .metrics
+                .swept
+                .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         }
     }
 
@@ -108,7 +120,10 @@ impl Sweeper {
         let urgent = broker.depth(Queue::UrgentDeliveries).await?;
         let now = ambient::now();
         let bulk = self.dispatcher.bulk_watermark.passed(bulk.ready == 0, now);
-        let urgent = self.dispatcher.urgent_watermark.passed(urgent.ready == 0, now);
+        let urgent = self
+            .dispatcher
+            .urgent_watermark
+            .passed(urgent.ready == 0, now);
         Ok(bulk.min(urgent))
     }
 
@@ -153,9 +168,26 @@ mod tests {
 
     #[test]
     fn the_difference_tells_what_is_missing_and_what_is_too_many() {
-        let balance = Balance { accepted: 10, delivered: 6, held: 4, ..Balance::default() };
+        let balance = Balance {
+            accepted: 10,
+            delivered: 6,
+            held: 4,
+            ..Balance::default()
+        };
         assert_eq!(difference(&balance), 0);
-        assert_eq!(difference(&Balance { delivered: 5, ..balance }), 1);
-        assert_eq!(difference(&Balance { failed: 2, ..balance }), -2);
+        assert_eq!(
+            difference(&Balance {
+                delivered: 5,
+                ..balance
+            }),
+            1
+        );
+        assert_eq!(
+            difference(&Balance {
+                failed: 2,
+                ..balance
+            }),
+            -2
+        );
     }
 }

@@ -12,7 +12,8 @@ pub(crate) struct Watermark {
 
 impl Watermark {
     pub(crate) fn received(&self, work: &Work) {
-        self.queued_at_ms.store(work.queued_at_ms, Ordering::Relaxed);
+        self.queued_at_ms
+            .store(work.queued_at_ms, Ordering::Relaxed);
     }
 
     /// Everything queued before this time should have been received. An empty queue says so of

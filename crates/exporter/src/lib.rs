@@ -30,11 +30,17 @@ impl Exporter {
         let gauges = |name: &str, help: &str, label: &str| {
             let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])
                 .expect("metric names and labels are valid");
-            registry.register(Box::new(gauges.clone())).expect("metric names are unique");
+            registry
+                .register(Box::new(gauges.clone()))
+                .expect("metric names are unique");
             gauges
         };
         Self {
-            ready: gauges("fanfare_queue_ready", "Messages that wait in a queue.", "queue"),
+            ready: gauges(
+                "fanfare_queue_ready",
+                "Messages that wait in a queue.",
+                "queue",
+            ),
             consumers: gauges("fanfare_queue_consumers", "Consumers of a queue.", "queue"),
             deliveries: gauges(
                 "fanfare_store_deliveries",
@@ -65,8 +71,12 @@ impl Exporter {
             match self.broker.depth(queue).await {
                 Ok(depth) => {
                     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-                    self.ready.with_label_values(&[name]).set(signed(depth.ready));
-                    self.consumers.with_label_values(&[name]).set(signed(depth.consumers));
+                    self.ready
+                        .with_label_values(&[name])
+                        .set(signed(depth.ready));
+                    self.consumers
+                        .with_label_values(&[name])
+                        .set(signed(depth.consumers));
                 }
                 Err(error) => {
                     tracing::debug!(queue = name, error = %error, "queue not seen");

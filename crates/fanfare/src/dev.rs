@@ -33,11 +33,16 @@ pub(crate) async fn demo(
     create_tenant(&wired, &tenant).await?;
     let listener = match TcpListener::bind((api.ip(), RECEIVER_PORT)).await {
         Ok(listener) => listener,
-        Err(_) => TcpListener::bind((api.ip(), 0)).await.context("starting the receiver")?,
+        Err(_) => TcpListener::bind((api.ip(), 0))
+            .await
+            .context("starting the receiver")?,
     };
     let address = listener.local_addr()?;
     let endpoint = ensure_endpoint(&wired, &tenant, address).await?;
-    let secret = endpoint.secrets.first().context("the demo endpoint has no secret")?;
+    let secret = endpoint
+        .secrets
+        .first()
+        .context("the demo endpoint has no secret")?;
     let receiver = Receiver::new(ReceiverConfig {
         dialect: Dialect::Standard,
         secret: Some(secret.value.clone()),

@@ -43,7 +43,12 @@ struct Readiness {
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Readiness>) {
-    let store = health.wired.store.ping().await.map_err(|error| error.to_string());
+    let store = health
+        .wired
+        .store
+        .ping()
+        .await
+        .map_err(|error| error.to_string());
     let broker = match health.wired.broker.status() {
         BrokerStatus::Connected => Ok(()),
         BrokerStatus::Blocked { reason } => Err(format!("takes nothing in: {reason}")),
@@ -60,18 +65,39 @@ async fn ready(State(health): State<Health>) -> (StatusCode, Json<Readiness>) {
         Needs::StoreAndBroker => store.is_ok() && broker.is_ok(),
     };
     let mut dependencies = BTreeMap::new();
-    for (name, state) in [("store", store), ("broker", broker), ("shared_state", shared_state)] {
-        let up = health.wired.metrics.dependency_up.with_label_values(&[name]);
+    for (name, state) in [
+        ("store", store),
+        ("broker", broker),
+        ("shared_state", shared_state),
+    ] {
+        let up = health
+            .wired
+            .metrics
+            .dependency_up
+            .with_label_values(&[name]);
         up.set(i64::from(state.is_ok()));
         dependencies.insert(name, state.err().unwrap_or_else(|| "ok".to_owned()));
     }
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, dependencies }))
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(Readiness {
+            ready,
+            dependencies,
+        }),
+    )
 }
 
 async fn metrics(
     State(health): State<Health>,
 ) -> ([(header::HeaderName, &'static str); 1], String) {
-    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let content_type = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (content_type, telemetry::render(&health.wired.metrics))
 }

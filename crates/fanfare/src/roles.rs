@@ -32,7 +32,9 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let listener = running.http(&wired, router, needs).await?;
     if dev {
-        running.tasks.spawn(dev::demo(wired.clone(), listener, running.stop.clone()));
+        running
+            .tasks
+            .spawn(dev::demo(wired.clone(), listener, running.stop.clone()));
     } else if wired.directory.snapshot().keys().next().is_none() {
         tracing::warn!(
             "there is no API key yet: stop this process and run `fanfare key create --role \
@@ -70,7 +72,9 @@ pub(crate) async fn exporter(settings: Settings) -> anyhow::Result<()> {
         wired.metrics.registry(),
     );
     running.spawn(|stop| exporter.run(stop));
-    running.http(&wired, Router::new(), Needs::StoreAndBroker).await?;
+    running
+        .http(&wired, Router::new(), Needs::StoreAndBroker)
+        .await?;
     running.until_stopped(wired).await
 }
 
@@ -82,7 +86,10 @@ struct Running {
 
 impl Running {
     fn start(wired: &Wired) -> Self {
-        let mut running = Self { tasks: JoinSet::new(), stop: CancellationToken::new() };
+        let mut running = Self {
+            tasks: JoinSet::new(),
+            stop: CancellationToken::new(),
+        };
         let directory = Arc::clone(&wired.directory);
         running.spawn(|stop| async move {
             stop.run_until_cancelled(directory.follow()).await;
@@ -121,8 +128,10 @@ impl Running {
             egress_addresses: wired.settings.egress_addresses.clone(),
             also_documented: ingest::openapi(),
         });
-        let ingest =
-            ingest::router(IngestState { acceptor, directory: Arc::clone(&wired.directory) });
+        let ingest = ingest::router(IngestState {
+            acceptor,
+            directory: Arc::clone(&wired.directory),
+        });
         api.merge(ingest)
     }
 
@@ -162,7 +171,9 @@ impl Running {
         let router = web::rim(router.merge(health::router(wired.clone(), needs)));
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await?;
             Ok(())
         });
         tracing::info!(%address, "listening");
@@ -189,7 +200,10 @@ impl Running {
                 }
             }
         };
-        if tokio::time::timeout(wired.settings.grace, drained).await.is_err() {
+        if tokio::time::timeout(wired.settings.grace, drained)
+            .await
+            .is_err()
+        {
             tracing::warn!("stopped before everything was drained; what is left comes again");
         }
         wired.broker.close().await;

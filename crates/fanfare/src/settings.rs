@@ -63,7 +63,9 @@ impl std::error::Error for Mistakes {}
 impl Settings {
     /// Reads `file`, if there is one, and the environment, which goes before it.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, Mistakes> {
-        let environment = Environment::with_prefix("FANFARE").prefix_separator("__").separator("__");
+        let environment = Environment::with_prefix("FANFARE")
+            .prefix_separator("__")
+            .separator("__");
         let mut sources = Config::builder();
         if let Some(file) = file {
             sources = sources.add_source(File::from(file));
@@ -88,13 +90,18 @@ impl Settings {
                 .optional_with("broker.url", broker_url)
                 .unwrap_or_else(|| "embedded://./data".into()),
             redis_url: given.optional_with("redis.url", redis_url),
-            master_key: given
-                .optional_with("security.master_key", MasterKey::from_base64),
+            master_key: given.optional_with("security.master_key", MasterKey::from_base64),
             allow_private_targets: given.or("security.allow_private_targets", "false"),
-            bootstrap_api_key: given.optional::<String>("bootstrap.api_key").map(Into::into),
+            bootstrap_api_key: given
+                .optional::<String>("bootstrap.api_key")
+                .map(Into::into),
             egress_addresses: given
                 .optional::<String>("delivery.egress_addresses")
-                .map(|list| list.split(',').map(|address| address.trim().to_owned()).collect())
+                .map(|list| {
+                    list.split(',')
+                        .map(|address| address.trim().to_owned())
+                        .collect()
+                })
                 .unwrap_or_default(),
             grace: Duration::from_secs(given.or("delivery.grace_s", "25")),
             log_format: given.or::<Format>("log.format", "text").0,
@@ -102,12 +109,20 @@ impl Settings {
             dev: false,
         };
         let mistakes = given.finish(&settings);
-        if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
+        if mistakes.is_empty() {
+            Ok(settings)
+        } else {
+            Err(Mistakes(mistakes))
+        }
     }
 
     pub(crate) fn with_dev(self, dev: bool) -> Self {
         let allow_private_targets = self.allow_private_targets || dev;
-        Self { dev, allow_private_targets, ..self }
+        Self {
+            dev,
+            allow_private_targets,
+            ..self
+        }
     }
 
     /// For the roles that run as processes of their own.
@@ -125,7 +140,11 @@ impl Settings {
         if self.master_key.is_none() {
             mistakes.push(format!("security.master_key: {MASTER_KEY_HELP}"));
         }
-        if mistakes.is_empty() { Ok(self) } else { Err(Mistakes(mistakes)) }
+        if mistakes.is_empty() {
+            Ok(self)
+        } else {
+            Err(Mistakes(mistakes))
+        }
     }
 
     pub(crate) fn is_embedded_broker(&self) -> bool {
@@ -134,7 +153,10 @@ impl Settings {
 
     /// The file of an embedded store.
     pub(crate) fn embedded_store_path(&self) -> Option<&Path> {
-        self.store_url.expose_secret().strip_prefix("sqlite://").map(Path::new)
+        self.store_url
+            .expose_secret()
+            .strip_prefix("sqlite://")
+            .map(Path::new)
     }
 }
 
@@ -225,7 +247,9 @@ impl Given {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.values.remove(key)?;
-        parse(&text).map_err(|error| self.mistakes.push(format!("{key}: {error}"))).ok()
+        parse(&text)
+            .map_err(|error| self.mistakes.push(format!("{key}: {error}")))
+            .ok()
     }
 
     /// The value, or the default where there is none or it is a mistake.
@@ -239,17 +263,25 @@ impl Given {
             self.values.remove(ignored);
         }
         for key in self.values.keys() {
-            self.mistakes.push(format!("{key}: there is no such setting"));
+            self.mistakes
+                .push(format!("{key}: there is no such setting"));
         }
         let embedded_store = settings.embedded_store_path().is_some();
-        let redis_refused = self.mistakes.iter().any(|mistake| mistake.starts_with("redis.url"));
+        let redis_refused = self
+            .mistakes
+            .iter()
+            .any(|mistake| mistake.starts_with("redis.url"));
         if !settings.is_embedded_broker() && settings.redis_url.is_none() && !redis_refused {
             let help = "is required beside a broker: redis://… or rediss://…";
             self.mistakes.push(format!("redis.url: {help}"));
         }
-        let refused = self.mistakes.iter().any(|mistake| mistake.starts_with("security.master_key"));
+        let refused = self
+            .mistakes
+            .iter()
+            .any(|mistake| mistake.starts_with("security.master_key"));
         if !embedded_store && settings.master_key.is_none() && !refused {
-            self.mistakes.push(format!("security.master_key: {MASTER_KEY_HELP}"));
+            self.mistakes
+                .push(format!("security.master_key: {MASTER_KEY_HELP}"));
         }
         self.mistakes
     }
@@ -269,7 +301,10 @@ mod tests {
     fn nothing_set_is_embedded_mode_on_loopback() {
         let settings = read("").unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.embedded_store_path(), Some(Path::new("./data/fanfare.db")));
+        assert_eq!(
+            settings.embedded_store_path(),
+            Some(Path::new("./data/fanfare.db"))
+        );
         assert!(settings.is_embedded_broker());
         assert!(!settings.allow_private_targets);
     }
@@ -303,7 +338,11 @@ mod tests {
 
     fn mistake(key: &str, url: &str) -> Option<String> {
         let (section, name) = key.split_once('.').unwrap();
-        let services = [("store", "postgres://h/d"), ("broker", "amqp://h"), ("redis", "redis://h")];
+        let services = [
+            ("store", "postgres://h/d"),
+            ("broker", "amqp://h"),
+            ("redis", "redis://h"),
+        ];
         let mut toml = format!(
             "[security]\nmaster_key = \"{}=\"\n[{section}]\n{name} = \"{url}\"\n",
             "A".repeat(43)
@@ -317,21 +356,36 @@ mod tests {
     #[test]
     fn a_url_of_an_unknown_kind_or_form_is_a_mistake_and_its_password_stays_hidden() {
         for (key, url, expected) in [
-            ("store.url", "mysql://u:hunter2@h/d", "must start with postgres:// or sqlite://"),
-            ("store.url", "fanfare.db", "must start with postgres:// or sqlite://"),
+            (
+                "store.url",
+                "mysql://u:hunter2@h/d",
+                "must start with postgres:// or sqlite://",
+            ),
+            (
+                "store.url",
+                "fanfare.db",
+                "must start with postgres:// or sqlite://",
+            ),
             ("store.url", "postgres://u:hunter2@h:port/d", "is not a URL"),
             ("store.url", "sqlite://", "must name a file"),
             ("store.url", "sqlite://f.db?mode=ro", "must name a file"),
             ("broker.url", "kafka://u:hunter2@h", "expected amqp://"),
             ("broker.url", "amqp://u:hunter2@h:port", "expected amqp://"),
             ("broker.url", "embedded://", "expected amqp://"),
-            ("redis.url", "memcached://u:hunter2@h", "must start with redis:// or rediss://"),
+            (
+                "redis.url",
+                "memcached://u:hunter2@h",
+                "must start with redis:// or rediss://",
+            ),
             ("redis.url", "redis://u:hunter2@h:port", "is not a URL"),
             ("redis.url", "redis://", "is not a URL"),
         ] {
             let listed = mistake(key, url).unwrap_or_else(|| panic!("{url} was taken"));
             assert!(listed.contains("1 mistake(s)"), "{listed}");
-            assert!(listed.contains(key) && listed.contains(expected), "{url}: {listed}");
+            assert!(
+                listed.contains(key) && listed.contains(expected),
+                "{url}: {listed}"
+            );
             assert!(!listed.contains("hunter2"), "{listed}");
         }
         for (key, url) in [

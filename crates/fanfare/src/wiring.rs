@@ -40,7 +40,9 @@ impl Wired {
         when_there(|| check_schema(&settings, store.as_ref())).await?;
         let key = master_key(&settings)?;
         let directory = when_there(|| load(&store, &key)).await?;
-        let options = broker::Options { connection_name: format!("fanfare {role}") };
+        let options = broker::Options {
+            connection_name: format!("fanfare {role}"),
+        };
         let broker = broker::open(settings.broker_url.expose_secret(), options).await?;
         let redis_url = settings.redis_url.as_ref().map(ExposeSecret::expose_secret);
         let shared_state = shared_state::open(redis_url).await?;
@@ -151,7 +153,10 @@ async fn when_there<T>(step: impl AsyncFn() -> Result<T, Start>) -> anyhow::Resu
             Err(Start::Failed(error)) => return Err(error),
             Err(Start::Away(error)) if !said => {
                 said = true;
-                tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the store");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "waiting for the store"
+                );
             }
             Err(Start::Away(_)) => {}
         }

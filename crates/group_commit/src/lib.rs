@@ -57,7 +57,9 @@ pub struct Group<T, R> {
 
 impl<T, R> Clone for Group<T, R> {
     fn clone(&self) -> Self {
-        Self { items: self.items.clone() }
+        Self {
+            items: self.items.clone(),
+        }
     }
 }
 
@@ -134,7 +136,11 @@ mod tests {
 
     /// A group of at most 4 whose commits each wait for a permit of `gate`.
     fn gated(gate: &Arc<tokio::sync::Semaphore>, waiting_max: usize) -> Group<usize, usize> {
-        let limits = Limits { group_max: 4, waiting_max, ..Limits::default() };
+        let limits = Limits {
+            group_max: 4,
+            waiting_max,
+            ..Limits::default()
+        };
         let gate = Arc::clone(gate);
         Group::spawn(limits, sizes(), move |items: Vec<usize>| {
             let gate = Arc::clone(&gate);
@@ -163,7 +169,11 @@ mod tests {
     #[tokio::test]
     async fn a_group_that_lingers_takes_what_comes_after_its_first_item() {
         let linger = Duration::from_millis(20);
-        let limits = Limits { linger, group_max: 3, ..Limits::default() };
+        let limits = Limits {
+            linger,
+            group_max: 3,
+            ..Limits::default()
+        };
         let group = Group::spawn(limits, sizes(), |items: Vec<u32>| async move {
             vec![items.len(); items.len()]
         });

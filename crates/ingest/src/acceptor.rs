@@ -3,9 +3,7 @@ use std::sync::Arc;
 use broker::{Broker, Destination, Publication};
 use bytes::Bytes;
 use group_commit::{Group, Limits};
-use model::{
-    Event, EventId, Submission, SubmissionError, TenantId, WORKS_PER_MESSAGE_MAX, Work,
-};
+use model::{Event, EventId, Submission, SubmissionError, TenantId, WORKS_PER_MESSAGE_MAX, Work};
 use store::{Acceptance, Accepted, Directory, Store, StoreError, StoreWatch};
 use telemetry::Metrics;
 use tokio::sync::Semaphore;
@@ -84,7 +82,14 @@ impl Acceptor {
         let commits = Group::spawn(limits, metrics.group_sizes("accept"), move |batch| {
             Arc::clone(&committer).commit(batch)
         });
-        Self { directory, broker, commits, store: watch, broker_stands_in, metrics }
+        Self {
+            directory,
+            broker,
+            commits,
+            store: watch,
+            broker_stands_in,
+            metrics,
+        }
     }
 
     /// Accepts one event that came over HTTP.
@@ -135,7 +140,9 @@ impl Acceptor {
             self.count(&answer, "http");
             answers.push(answer);
         }
-        self.metrics.accept_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .accept_seconds
+            .observe(started.elapsed().as_secs_f64());
         answers
     }
 
@@ -157,7 +164,9 @@ impl Acceptor {
             };
             answers.push(match committed {
                 Some(Ok(accepted)) => answer_of(id, accepted),
-                Some(Err(error)) => Err(AcceptError::Unavailable { reason: error.to_string() }),
+                Some(Err(error)) => Err(AcceptError::Unavailable {
+                    reason: error.to_string(),
+                }),
                 None => Err(shutting_down()),
             });
         }
@@ -168,7 +177,9 @@ impl Acceptor {
         match committed {
             Ok(accepted) => answer_of(event.id.clone(), accepted),
             Err(error) if self.broker_stands_in => self.send_through_broker(&event, &error).await,
-            Err(error) => Err(AcceptError::Unavailable { reason: error.to_string() }),
+            Err(error) => Err(AcceptError::Unavailable {
+                reason: error.to_string(),
+            }),
         }
     }
 
@@ -186,7 +197,11 @@ impl Acceptor {
             body: Bytes::from(canonical_json(event)),
         };
         match self.broker.publish(vec![publication]).await {
-            Ok(()) => Ok(Answer { id: event.id.clone(), sequence: None, duplicate: false }),
+            Ok(()) => Ok(Answer {
+                id: event.id.clone(),
+                sequence: None,
+                duplicate: false,
+            }),
             Err(broker_error) => {
                 self.metrics.dependency_failed("broker");
                 let reason = format!("{store_error}, and {broker_error}");
@@ -197,18 +212,26 @@ impl Acceptor {
 
     pub(crate) fn count(&self, answer: &Result<Answer, AcceptError>, source: &str) {
         let result = match answer {
-            Ok(Answer { duplicate: true, .. }) => "duplicate",
+            Ok(Answer {
+                duplicate: true, ..
+            }) => "duplicate",
             Ok(_) => "new",
             Err(AcceptError::Conflict(_)) => "conflict",
             Err(AcceptError::Submission(_)) => "rejected",
             Err(AcceptError::Overloaded | AcceptError::Unavailable { .. }) => "unavailable",
         };
-        self.metrics.events.with_label_values(&[source, result]).inc();
+        self.metrics
+            .events
+            .with_label_values(&[source, result])
+            .inc();
     }
 
     pub(crate) fn count_rejected(&self, events: usize) {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
-        self.metrics.events.with_label_values(&["amqp", "rejected"]).inc_by(events);
+        self.metrics
+            .events
+            .with_label_values(&["amqp", "rejected"])
+            .inc_by(events);
     }
 
     pub(crate) fn directory(&self) -> &Arc<Directory> {
@@ -226,14 +249,24 @@ impl Acceptor {
 
 fn answer_of(id: EventId, accepted: Accepted) -> Result<Answer, AcceptError> {
     match accepted {
-        Accepted::New { sequence } => Ok(Answer { id, sequence, duplicate: false }),
-        Accepted::Duplicate { sequence } => Ok(Answer { id, sequence, duplicate: true }),
+        Accepted::New { sequence } => Ok(Answer {
+            id,
+            sequence,
+            duplicate: false,
+        }),
+        Accepted::Duplicate { sequence } => Ok(Answer {
+            id,
+            sequence,
+            duplicate: true,
+        }),
         Accepted::Conflict => Err(AcceptError::Conflict(id)),
     }
 }
 
 fn shutting_down() -> AcceptError {
-    AcceptError::Unavailable { reason: "this process is shutting down".to_owned() }
+    AcceptError::Unavailable {
+        reason: "this process is shutting down".to_owned(),
+    }
 }
 
 /// The event as its producer would have published it.
@@ -271,7 +304,10 @@ struct Committer {
 impl Committer {
     async fn commit(self: Arc<Self>, batch: Vec<Acceptance>) -> Vec<Committed> {
         let error = if self.watch.is_away() {
-            StoreError::Unavailable { reason: "it does not answer", source: "known away".into() }
+            StoreError::Unavailable {
+                reason: "it does not answer",
+                source: "known away".into(),
+            }
         } else {
             match self.store.accept(&batch).await {
                 Ok(accepted) => {
@@ -327,13 +363,19 @@ impl Committer {
 }
 
 fn queued(acceptance: &Acceptance) -> u64 {
-    let queued = acceptance.deliveries.iter().filter(|delivery| delivery.held.is_none());
+    let queued = acceptance
+        .deliveries
+        .iter()
+        .filter(|delivery| delivery.held.is_none());
     u64::try_from(queued.count()).unwrap_or(u64::MAX)
 }
 
 /// The messages of an accepted event: it travels once with up to a handful of its deliveries.
 fn first_attempts(acceptance: Acceptance, sequence: Option<u64>) -> Vec<Publication> {
-    let event = Arc::new(Event { sequence, ..Arc::unwrap_or_clone(acceptance.event) });
+    let event = Arc::new(Event {
+        sequence,
+        ..Arc::unwrap_or_clone(acceptance.event)
+    });
     let works: Vec<_> = acceptance
         .deliveries
         .iter()
@@ -343,7 +385,10 @@ fn first_attempts(acceptance: Acceptance, sequence: Option<u64>) -> Vec<Publicat
     works
         .chunks(WORKS_PER_MESSAGE_MAX)
         .map(|works| Publication {
-            to: Destination::Delivery { urgent: works[0].is_urgent(), due_at: None },
+            to: Destination::Delivery {
+                urgent: works[0].is_urgent(),
+                due_at: None,
+            },
             body: Bytes::from(Work::all_to_json(works)),
         })
         .collect()

@@ -51,7 +51,10 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, BatchError> {
         let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
             BatchError::Malformed(FieldError::new("", format!("not a JSON array: {error}")))
         })?;
-        return Ok(events.into_iter().map(|event| event.get().as_bytes()).collect());
+        return Ok(events
+            .into_iter()
+            .map(|event| event.get().as_bytes())
+            .collect());
     }
     let lines: Vec<_> = body
         .split(|byte| *byte == b'\n')
@@ -70,14 +73,21 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Vec<Result<Submission, SubmissionError>>, BatchError> {
-        read_batch(&Bytes::from(body.to_owned()), BatchForm::Canonical, model::is_catalogued)
+        read_batch(
+            &Bytes::from(body.to_owned()),
+            BatchForm::Canonical,
+            model::is_catalogued,
+        )
     }
 
     const EVENT: &str = r#"{"type":"license.created","data":{}}"#;
 
     #[test]
     fn arrays_and_lines_read_alike_and_a_bad_event_spoils_no_other() {
-        for body in [format!("[{EVENT},{{}},{EVENT}]"), format!("{EVENT}\n{{}}\r\n\n{EVENT}\n")] {
+        for body in [
+            format!("[{EVENT},{{}},{EVENT}]"),
+            format!("{EVENT}\n{{}}\r\n\n{EVENT}\n"),
+        ] {
             let events = read(&body).unwrap();
             let good: Vec<_> = events.iter().map(Result::is_ok).collect();
             assert_eq!(good, [true, false, true], "{body}");
@@ -88,7 +98,10 @@ mod tests {
     fn batches_are_bounded_at_1000_events() {
         let batch = |events: usize| format!("[{}]", vec![EVENT; events].join(","));
         assert_eq!(read(&batch(BATCH_EVENTS_MAX)).unwrap().len(), 1_000);
-        assert!(matches!(read(&batch(BATCH_EVENTS_MAX + 1)), Err(BatchError::TooMany(1_001))));
+        assert!(matches!(
+            read(&batch(BATCH_EVENTS_MAX + 1)),
+            Err(BatchError::TooMany(1_001))
+        ));
     }
 
     #[test]

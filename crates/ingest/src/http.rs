@@ -72,7 +72,11 @@ struct AcceptedEvent {
 
 impl From<Answer> for AcceptedEvent {
     fn from(answer: Answer) -> Self {
-        Self { id: answer.id, sequence: answer.sequence, duplicate: answer.duplicate }
+        Self {
+            id: answer.id,
+            sequence: answer.sequence,
+            duplicate: answer.duplicate,
+        }
     }
 }
 
@@ -201,13 +205,23 @@ fn batch_result((index, answer): (usize, Result<Answer, AcceptError>)) -> BatchR
             };
             let detail = Some(error.to_string());
             let status = ApiError::from(error).status().as_u16();
-            BatchResult { index, id, status, sequence: None, duplicate: None, detail }
+            BatchResult {
+                index,
+                id,
+                status,
+                sequence: None,
+                duplicate: None,
+                detail,
+            }
         }
     }
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 fn binary_attributes(headers: &HeaderMap) -> BinaryAttributes<'_> {

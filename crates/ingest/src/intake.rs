@@ -94,8 +94,18 @@ impl Intake {
         let (publications, acks): (Vec<_>, Vec<Ack>) = rejected
             .into_iter()
             .map(|(message, reason)| {
-                let to = Destination::Rejected { reason, at, headers: message.headers };
-                (Publication { to, body: message.body }, message.ack)
+                let to = Destination::Rejected {
+                    reason,
+                    at,
+                    headers: message.headers,
+                };
+                (
+                    Publication {
+                        to,
+                        body: message.body,
+                    },
+                    message.ack,
+                )
             })
             .unzip();
         self.acceptor.count_rejected(publications.len());
@@ -126,7 +136,10 @@ async fn next_batch(consumer: &mut Consumer) -> Option<Vec<Incoming>> {
 /// Why a published message is no event.
 #[derive(Debug, thiserror::Error)]
 enum Rejection {
-    #[error("no tenant: send the header {} or publish as a user named like the tenant", broker::TENANT_HEADER)]
+    #[error(
+        "no tenant: send the header {} or publish as a user named like the tenant",
+        broker::TENANT_HEADER
+    )]
     NoTenant,
     #[error("there is no tenant {0}")]
     UnknownTenant(String),
@@ -153,7 +166,11 @@ fn read(message: &Incoming, directory: &Snapshot) -> Result<(TenantId, Submissio
 }
 
 fn tenant(headers: &Headers, directory: &Snapshot) -> Result<TenantId, Rejection> {
-    let named = headers.tenant.as_ref().or(headers.user_id.as_ref()).ok_or(Rejection::NoTenant)?;
+    let named = headers
+        .tenant
+        .as_ref()
+        .or(headers.user_id.as_ref())
+        .ok_or(Rejection::NoTenant)?;
     TenantId::new(named)
         .ok()
         .filter(|tenant| directory.tenant(tenant).is_some())

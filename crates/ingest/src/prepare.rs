@@ -18,12 +18,18 @@ pub(crate) fn prepare(
         let detail = format!(
             "unknown event type {name}; GET /v1/event-types lists them, POST registers another"
         );
-        return Err(SubmissionError::Invalid(vec![FieldError::new("/type", detail)]));
+        return Err(SubmissionError::Invalid(vec![FieldError::new(
+            "/type", detail,
+        )]));
     }
     let digest = digest(&submission);
     let event = submission.into_event(tenant.clone(), now, random_id());
     let deliveries = fan_out(&event, directory, now);
-    Ok(Acceptance { event: event.into(), digest, deliveries })
+    Ok(Acceptance {
+        event: event.into(),
+        digest,
+        deliveries,
+    })
 }
 
 fn fan_out(event: &Event, directory: &Snapshot, now: Timestamp) -> Vec<NewDelivery> {
@@ -70,8 +76,14 @@ mod tests {
         let first = digest(r#"{"type":"license.created","data":{"n":1}}"#);
         let again = r#"{"id":"a","occurred_at":"2026-04-15T12:00:00Z","type":"license.created","data":{"n":1}}"#;
         assert_eq!(digest(again), first);
-        assert_ne!(digest(r#"{"type":"license.created","data":{"n":2}}"#), first);
-        assert_ne!(digest(r#"{"type":"license.deleted","data":{"n":1}}"#), first);
+        assert_ne!(
+            digest(r#"{"type":"license.created","data":{"n":2}}"#),
+            first
+        );
+        assert_ne!(
+            digest(r#"{"type":"license.deleted","data":{"n":1}}"#),
+            first
+        );
         assert_ne!(
             digest(r#"{"type":"license.created","product":"p","data":{"n":1}}"#),
             first

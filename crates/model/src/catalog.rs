@@ -9,7 +9,9 @@ pub struct CatalogEntry {
 
 /// Whether `name` is in the [`CATALOG`].
 pub fn is_catalogued(name: &str) -> bool {
-    CATALOG.binary_search_by(|entry| entry.name.cmp(name)).is_ok()
+    CATALOG
+        .binary_search_by(|entry| entry.name.cmp(name))
+        .is_ok()
 }
 
 /// Whether deliveries of this type go ahead of bulk traffic: a license that must stop working
@@ -181,7 +183,11 @@ mod tests {
     fn the_catalog_is_sorted_and_every_name_is_a_valid_type() {
         assert!(CATALOG.is_sorted_by(|a, b| a.name < b.name));
         for entry in CATALOG {
-            assert!(entry.name.parse::<crate::EventType>().is_ok(), "{}", entry.name);
+            assert!(
+                entry.name.parse::<crate::EventType>().is_ok(),
+                "{}",
+                entry.name
+            );
         }
         assert!(is_catalogued("license.created"));
         assert!(!is_catalogued("license.exploded"));

@@ -159,9 +159,12 @@ fn canonical(
             }
         }
     }
-    suffix.parse().map_err(|error: crate::IdError| {
-        errors.push(FieldError::new(at, error.to_string()));
-    }).ok()
+    suffix
+        .parse()
+        .map_err(|error: crate::IdError| {
+            errors.push(FieldError::new(at, error.to_string()));
+        })
+        .ok()
 }
 
 #[cfg(test)]

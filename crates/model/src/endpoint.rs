@@ -92,7 +92,10 @@ pub enum OnExhausted {
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum EndpointState {
     Active,
-    Disabled { reason: DisabledReason, since: Timestamp },
+    Disabled {
+        reason: DisabledReason,
+        since: Timestamp,
+    },
 }
 
 crate::delivery::names!(
@@ -121,7 +124,11 @@ impl EndpointSecret {
     /// The last four characters: enough to tell two secrets apart.
     pub fn hint(&self) -> String {
         let value = self.value.expose_secret();
-        let tail = value.char_indices().rev().nth(3).map_or(value, |(at, _)| &value[at..]);
+        let tail = value
+            .char_indices()
+            .rev()
+            .nth(3)
+            .map_or(value, |(at, _)| &value[at..]);
         format!("…{tail}")
     }
 }
@@ -133,6 +140,8 @@ impl Endpoint {
 
     /// The secrets that sign at `now`, newest first.
     pub fn signing_secrets(&self, now: Timestamp) -> impl Iterator<Item = &EndpointSecret> {
-        self.secrets.iter().filter(move |secret| secret.signs_until.is_none_or(|until| now < until))
+        self.secrets
+            .iter()
+            .filter(move |secret| secret.signs_until.is_none_or(|until| now < until))
     }
 }

@@ -48,7 +48,9 @@ impl FromStr for EventType {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let word = |word: &str| {
             !word.is_empty()
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         if text.len() > Self::BYTES_MAX || !text.contains('.') || !text.split('.').all(word) {
             return Err(IdError::expected(

@@ -197,7 +197,11 @@ mod tests {
         assert_eq!(id.to_string().parse::<DeliveryId>().unwrap(), id);
         assert_eq!(id.created_at(), now);
         assert_eq!(DeliveryId::from_u128(id.as_u128()), id);
-        assert!("ep_01JRX5K9Q8ZV3T7Y2M4N6P8R0S".parse::<DeliveryId>().is_err());
+        assert!(
+            "ep_01JRX5K9Q8ZV3T7Y2M4N6P8R0S"
+                .parse::<DeliveryId>()
+                .is_err()
+        );
     }
 
     #[test]

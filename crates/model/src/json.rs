@@ -20,14 +20,21 @@ const PAIRWISE_MAX: usize = 16;
 pub(crate) fn check(body: &[u8]) -> Result<(), FieldError> {
     let mut path = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Checked { path: &mut path, depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| FieldError::new(pointer(&path), detail(&error)))
+    Checked {
+        path: &mut path,
+        depth: 0,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|()| deserializer.end())
+    .map_err(|error| FieldError::new(pointer(&path), detail(&error)))
 }
 
 fn detail(error: &serde_json::Error) -> String {
-    if error.line() == 0 { error.to_string() } else { format!("not valid JSON: {error}") }
+    if error.line() == 0 {
+        error.to_string()
+    } else {
+        format!("not valid JSON: {error}")
+    }
 }
 
 enum Segment<'de> {
@@ -57,7 +64,9 @@ struct Checked<'p, 'de> {
 impl<'de> Checked<'_, 'de> {
     fn deeper<E: Error>(&mut self) -> Result<usize, E> {
         if self.depth == DEPTH_MAX {
-            return Err(E::custom(format_args!("nested more than {DEPTH_MAX} levels deep")));
+            return Err(E::custom(format_args!(
+                "nested more than {DEPTH_MAX} levels deep"
+            )));
         }
         Ok(self.depth + 1)
     }
@@ -106,7 +115,13 @@ impl<'de> Visitor<'de> for Checked<'_, 'de> {
         let depth = self.deeper()?;
         for index in 0.. {
             self.path.push(Segment::Index(index));
-            if seq.next_element_seed(Checked { path: self.path, depth })?.is_none() {
+            if seq
+                .next_element_seed(Checked {
+                    path: self.path,
+                    depth,
+                })?
+                .is_none()
+            {
                 self.path.pop();
                 break;
             }
@@ -124,7 +139,10 @@ impl<'de> Visitor<'de> for Checked<'_, 'de> {
             if !fresh {
                 return Err(A::Error::custom("this member stands here twice; keep one"));
             }
-            map.next_value_seed(Checked { path: self.path, depth })?;
+            map.next_value_seed(Checked {
+                path: self.path,
+                depth,
+            })?;
             self.path.pop();
         }
         Ok(())
@@ -194,9 +212,21 @@ mod tests {
 
     #[test]
     fn what_receivers_would_disagree_about_is_refused_where_it_stands() {
-        refused(r#"{"data":{"a":1,"b":[{"x":1,"x":2}]}}"#, "/data/b/0/x", "twice");
-        refused(r#"{"data":{"name":"\ud800"}}"#, "/data/name", "not valid JSON");
-        refused(r#"{"data":{"a/b~c":tru}}"#, "/data/a~1b~0c", "not valid JSON");
+        refused(
+            r#"{"data":{"a":1,"b":[{"x":1,"x":2}]}}"#,
+            "/data/b/0/x",
+            "twice",
+        );
+        refused(
+            r#"{"data":{"name":"\ud800"}}"#,
+            "/data/name",
+            "not valid JSON",
+        );
+        refused(
+            r#"{"data":{"a/b~c":tru}}"#,
+            "/data/a~1b~0c",
+            "not valid JSON",
+        );
         refused("", "", "not valid JSON");
         refused("{} x", "", "not valid JSON");
         refused(r#"{"data":1e999}"#, "/data", "out of range");

@@ -36,9 +36,7 @@ pub use endpoint::{
     RateLimit, Retry,
 };
 pub use event::{Environment, Event, EventType};
-pub use id::{
-    AttemptId, DeliveryId, EndpointId, EventId, IdError, KeyId, LicenseId, TenantId,
-};
+pub use id::{AttemptId, DeliveryId, EndpointId, EventId, IdError, KeyId, LicenseId, TenantId};
 pub use json::DEPTH_MAX;
 pub use submission::{EVENT_BYTES_MAX, Submission, SubmissionError};
 pub use tenant::{ApiKey, KeyHash, Plan, RegisteredEventType, Role, Tenant};

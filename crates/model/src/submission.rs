@@ -36,8 +36,10 @@ pub enum SubmissionError {
 }
 
 fn summary(errors: &[FieldError]) -> String {
-    let parts: Vec<_> =
-        errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+    let parts: Vec<_> = errors
+        .iter()
+        .map(|error| format!("{}: {}", error.pointer, error.detail))
+        .collect();
     parts.join("; ")
 }
 
@@ -77,7 +79,10 @@ pub(crate) fn read_members<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
     }
     json::check(body).map_err(SubmissionError::Malformed)?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(SubmissionError::Malformed(FieldError::new("", "must be a JSON object")));
+        return Err(SubmissionError::Malformed(FieldError::new(
+            "",
+            "must be a JSON object",
+        )));
     }
     serde_json::from_slice(body).map_err(|error| {
         SubmissionError::Invalid(vec![FieldError::new("", without_position(&error))])
@@ -212,7 +217,10 @@ pub(crate) fn license(
     let data: Data<'_> = serde_json::from_str(data?.get()).ok()?;
     let license = data.license.filter(|license| license.get() != "null")?;
     let Ok(license) = serde_json::from_str::<License<'_>>(license.get()) else {
-        errors.push(FieldError::new(format!("{pointer}/license"), "must be an object"));
+        errors.push(FieldError::new(
+            format!("{pointer}/license"),
+            "must be an object",
+        ));
         return None;
     };
     optional(license.id, &format!("{pointer}/license/id"), errors)
@@ -225,7 +233,10 @@ mod tests {
     fn invalid(body: &str, at: &str) {
         match Submission::parse(body.as_bytes()) {
             Err(SubmissionError::Invalid(errors)) => {
-                assert!(errors.iter().any(|error| error.pointer == at), "{body}: {errors:?}");
+                assert!(
+                    errors.iter().any(|error| error.pointer == at),
+                    "{body}: {errors:?}"
+                );
             }
             other => panic!("{body}: {other:?}"),
         }
@@ -240,18 +251,36 @@ mod tests {
         invalid(r#"{"type":"created","data":{}}"#, "/type");
         invalid(r#"{"type":"license.created","data":[]}"#, "/data");
         invalid(r#"{"type":"license.created","data":{},"id":"a b"}"#, "/id");
-        invalid(r#"{"type":"license.created","data":{},"occurred_at":"soon"}"#, "/occurred_at");
-        invalid(r#"{"type":"license.created","data":{},"environment":"moon"}"#, "/environment");
-        invalid(r#"{"type":"license.created","data":{},"product":{}}"#, "/product");
-        invalid(r#"{"type":"license.created","data":{},"product":"a\u0000"}"#, "/product");
-        invalid(r#"{"type":"license.created","data":{"license":"x"}}"#, "/data/license");
-        invalid(r#"{"type":"license.created","data":{"license":{"id":1}}}"#, "/data/license/id");
+        invalid(
+            r#"{"type":"license.created","data":{},"occurred_at":"soon"}"#,
+            "/occurred_at",
+        );
+        invalid(
+            r#"{"type":"license.created","data":{},"environment":"moon"}"#,
+            "/environment",
+        );
+        invalid(
+            r#"{"type":"license.created","data":{},"product":{}}"#,
+            "/product",
+        );
+        invalid(
+            r#"{"type":"license.created","data":{},"product":"a\u0000"}"#,
+            "/product",
+        );
+        invalid(
+            r#"{"type":"license.created","data":{"license":"x"}}"#,
+            "/data/license",
+        );
+        invalid(
+            r#"{"type":"license.created","data":{"license":{"id":1}}}"#,
+            "/data/license/id",
+        );
     }
 
     #[test]
     fn unknown_members_are_named_instead_of_dropped() {
-        let error =
-            Submission::parse(br#"{"type":"license.created","data":{},"occured_at":1}"#).unwrap_err();
+        let error = Submission::parse(br#"{"type":"license.created","data":{},"occured_at":1}"#)
+            .unwrap_err();
         assert!(error.to_string().contains("occured_at"), "{error}");
     }
 

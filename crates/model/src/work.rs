@@ -46,7 +46,10 @@ struct Due {
     released: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -83,7 +86,11 @@ impl Work {
             return Err(WorkError::Count(message.deliveries.len()));
         }
         let event = message.event;
-        Ok(message.deliveries.into_iter().map(|due| due.of(Arc::clone(&event))).collect())
+        Ok(message
+            .deliveries
+            .into_iter()
+            .map(|due| due.of(Arc::clone(&event)))
+            .collect())
     }
 
     /// The message that carries this alone.
@@ -154,12 +161,24 @@ mod tests {
         let tenant = TenantId::new("acme").unwrap();
         let now = Timestamp::from_seconds(1_776_254_400);
         let event = Submission::parse(body).unwrap().into_event(tenant, now, 1);
-        Work::first(DeliveryId::new(now, random), EndpointId::new(now, 3), Arc::new(event))
+        Work::first(
+            DeliveryId::new(now, random),
+            EndpointId::new(now, 3),
+            Arc::new(event),
+        )
     }
 
     #[test]
     fn reads_back_what_it_wrote_with_data_untouched() {
-        let works = [work(1), Work { attempt: 5, attempts_before: 4, released: true, ..work(2) }];
+        let works = [
+            work(1),
+            Work {
+                attempt: 5,
+                attempts_before: 4,
+                released: true,
+                ..work(2)
+            },
+        ];
         let read = Work::from_json(&Work::all_to_json(&works)).unwrap();
         assert_eq!(read.len(), 2);
         for (read, written) in read.iter().zip(&works) {
@@ -174,11 +193,15 @@ mod tests {
     #[test]
     fn a_message_is_bounded_at_16_deliveries_and_never_empty() {
         let works: Vec<_> = (0..=16).map(work).collect();
-        assert_eq!(Work::from_json(&Work::all_to_json(&works[..16])).unwrap().len(), 16);
+        assert_eq!(
+            Work::from_json(&Work::all_to_json(&works[..16]))
+                .unwrap()
+                .len(),
+            16
+        );
         let error = Work::from_json(&Work::all_to_json(&works)).unwrap_err();
         assert!(matches!(error, WorkError::Count(17)));
-        let mut empty: serde_json::Value =
-            serde_json::from_slice(&work(1).to_json()).unwrap();
+        let mut empty: serde_json::Value = serde_json::from_slice(&work(1).to_json()).unwrap();
         empty["deliveries"] = serde_json::json!([]);
         assert!(matches!(
             Work::from_json(empty.to_string().as_bytes()),

@@ -4,14 +4,17 @@ use prometheus::{
 };
 
 /// Seconds: from a loopback delivery to a receiver that uses its whole timeout.
-const WEBHOOK_SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
+const WEBHOOK_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0,
+];
 /// Seconds from acceptance to success: up to the end of a schedule of days.
 const LATENCY_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0,
     1_800.0, 7_200.0, 86_400.0, 604_800.0,
 ];
-const GROUP_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+const GROUP_SIZES: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0,
+];
 
 /// How an attempt ended, as a label: finite whatever receivers answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +80,12 @@ pub struct Metrics {
 
 impl Metrics {
     #[expect(clippy::new_without_default, reason = "a registry is made once, on purpose")]
+    #[expect(clippy::too_many_lines, reason = "one table of every metric")]
     pub fn new() -> Self {
         let registry = Registry::new();
-        let make = Maker { registry: &registry };
+        let make = Maker {
+            registry: &registry,
+        };
         let metrics = Self {
             events: make.counters(
                 "fanfare_events_total",
@@ -91,8 +97,10 @@ impl Metrics {
                 "Time from a submitted event to its durable acceptance.",
                 WEBHOOK_SECONDS,
             ),
-            published: make
-                .counter("fanfare_deliveries_published_total", "Deliveries the broker confirmed."),
+            published: make.counter(
+                "fanfare_deliveries_published_total",
+                "Deliveries the broker confirmed.",
+            ),
             publish_failed: make.counter(
                 "fanfare_deliveries_publish_failed_total",
                 "Deliveries the broker did not take; the sweeper queues them.",
@@ -127,10 +135,14 @@ impl Metrics {
                 "Deliveries held, by reason.",
                 &["reason"],
             ),
-            released: make
-                .counter("fanfare_deliveries_released_total", "Held deliveries queued again."),
-            retries: make
-                .counter("fanfare_deliveries_retrying_total", "Failed attempts to be repeated."),
+            released: make.counter(
+                "fanfare_deliveries_released_total",
+                "Held deliveries queued again.",
+            ),
+            retries: make.counter(
+                "fanfare_deliveries_retrying_total",
+                "Failed attempts to be repeated.",
+            ),
             circuits: make.counters(
                 "fanfare_circuit_changes_total",
                 "Changes of endpoints' circuits.",
@@ -192,7 +204,9 @@ impl Metrics {
 
     /// Counts a call that a dependency did not answer.
     pub fn dependency_failed(&self, dependency: &str) {
-        self.dependency_errors.with_label_values(&[dependency]).inc();
+        self.dependency_errors
+            .with_label_values(&[dependency])
+            .inc();
     }
 }
 
@@ -215,7 +229,9 @@ impl Maker<'_> {
         collector: prometheus::Result<C>,
     ) -> C {
         let collector = collector.expect("metric names and labels are valid");
-        self.registry.register(Box::new(collector.clone())).expect("metric names are unique");
+        self.registry
+            .register(Box::new(collector.clone()))
+            .expect("metric names are unique");
         collector
     }
 
@@ -247,14 +263,18 @@ impl Maker<'_> {
 
     fn process(&self) {
         let collector = prometheus::process_collector::ProcessCollector::for_self();
-        self.registry.register(Box::new(collector)).expect("metric names are unique");
+        self.registry
+            .register(Box::new(collector))
+            .expect("metric names are unique");
     }
 }
 
 impl Metrics {
     /// Counts an attempt.
     pub fn attempted(&self, dialect: &str, outcome: AttemptLabel, seconds: f64) {
-        self.attempts.with_label_values(&[dialect, outcome.as_str()]).inc();
+        self.attempts
+            .with_label_values(&[dialect, outcome.as_str()])
+            .inc();
         self.attempt_seconds.observe(seconds);
     }
 }

@@ -20,7 +20,10 @@ pub(crate) async fn key(settings: &Settings, action: KeyAction) -> anyhow::Resul
         store.migrate().await?;
     }
     let schema = store.schema().await?;
-    ensure!(schema == SchemaState::Current, "run `fanfare migrate` first");
+    ensure!(
+        schema == SchemaState::Current,
+        "run `fanfare migrate` first"
+    );
     let directory = Directory::load(store, master_key(settings)?).await?;
     if let Some(tenant) = &tenant
         && directory.snapshot().tenant(tenant).is_none()
@@ -50,5 +53,8 @@ async fn create_tenant(directory: &Directory, id: &TenantId) -> anyhow::Result<(
         plan: Plan::Enterprise,
         created_at: ambient::now(),
     };
-    directory.put_tenant(tenant, true).await.context("creating the tenant")
+    directory
+        .put_tenant(tenant, true)
+        .await
+        .context("creating the tenant")
 }

@@ -15,7 +15,12 @@ pub(crate) async fn receive(receive: Receive) -> anyhow::Result<()> {
     });
     let listener = TcpListener::bind(("127.0.0.1", receive.port))
         .await
-        .with_context(|| format!("listening on port {}; choose another with --port", receive.port))?;
+        .with_context(|| {
+            format!(
+                "listening on port {}; choose another with --port",
+                receive.port
+            )
+        })?;
     terminal::line(&format!("receiving on http://{}/", listener.local_addr()?));
     let mut arrivals = receiver.subscribe();
     tokio::spawn(async move {
@@ -26,6 +31,8 @@ pub(crate) async fn receive(receive: Receive) -> anyhow::Result<()> {
     let stop = async {
         let _stopped = tokio::signal::ctrl_c().await;
     };
-    axum::serve(listener, receiver.router()).with_graceful_shutdown(stop).await?;
+    axum::serve(listener, receiver.router())
+        .with_graceful_shutdown(stop)
+        .await?;
     Ok(())
 }

@@ -20,13 +20,18 @@ pub(crate) fn verify(verify: Verify) -> anyhow::Result<()> {
         .read_to_end(&mut body)
         .context("reading the body from standard input")?;
     let header = |name: &str| {
-        let given = headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+        let given = headers
+            .iter()
+            .find(|(given, _)| given.eq_ignore_ascii_case(name));
         given.map(|(_, value)| value.as_str())
     };
     let secret = SecretString::from(verify.secret);
     match dialect.verify(&secret, &header, &body, ambient::now()) {
         Ok(verified) => {
-            terminal::line(&format!("verifies: {} {}", verified.event_type, verified.id));
+            terminal::line(&format!(
+                "verifies: {} {}",
+                verified.event_type, verified.id
+            ));
             Ok(())
         }
         Err(error) => bail!("does not verify: {error}"),
@@ -37,7 +42,10 @@ pub(crate) fn verify(verify: Verify) -> anyhow::Result<()> {
 pub(crate) fn dialect(name: &str) -> anyhow::Result<Dialect> {
     Dialect::from_name(name).ok_or_else(|| {
         let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.name()).collect();
-        anyhow!("there is no dialect {name}; there are: {}", names.join(", "))
+        anyhow!(
+            "there is no dialect {name}; there are: {}",
+            names.join(", ")
+        )
     })
 }
 

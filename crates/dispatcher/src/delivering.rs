@@ -1,0 +1,320 @@
+//! One delivery, from its place in the lane to a durable outcome.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker::{Destination, Publication};
+use bytes::Bytes;
+use delivery::{CircuitChange, Next};
+use model::{
+    Attempt, CircuitAction, DeliveryStatus, DisabledReason, Endpoint, HoldReason, OnExhausted,
+    Timestamp, Work,
+};
+use shared_state::{Claim, Settled};
+use store::{Record, Verdict};
+use tokio_util::sync::CancellationToken;
+
+use crate::Dispatcher;
+use crate::attempt::{attempt, decide, exchange, label};
+use crate::claims::Known;
+use crate::lane::{Entry, Lane, Permit};
+
+/// An endpoint that this process has not heard of is looked up, but not more often than this.
+const LOOK_UP_EVERY: Duration = Duration::from_millis(250);
+/// How long a delivery waits in line before it looks whether the endpoint has stalled.
+const LINE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Dispatcher {
+    /// Reads top to bottom: still due → endpoint → lane → claim → attempt. Each exit has a name.
+    pub(crate) async fn work_on(
+        &self,
+        work: &Work,
+        redelivered: bool,
+        entry: Option<Entry>,
+        shutdown: &CancellationToken,
+    ) -> End {
+        if !self.is_due(work, redelivered).await {
+            return End::Done;
+        }
+        let Some(endpoint) = self.endpoint(work).await else {
+            return End::Done;
+        };
+        let lane = self.lanes.of(&endpoint);
+        let entry = match entry {
+            Some(entry) => entry,
+            None if self.may_enter(&endpoint, work) => lane.enter(work.is_urgent(), Instant::now()),
+            None if endpoint.is_active() => return self.hold(work, HoldReason::RateLimit).await,
+            None => return self.hold(work, HoldReason::EndpointDisabled).await,
+        };
+        let permit = match self.pass(&lane, entry, shutdown).await {
+            Way::In(permit) => permit,
+            Way::Full => return self.hold(work, HoldReason::MaxInFlight).await,
+            Way::Ending => return End::Unfinished,
+        };
+        // Waiting in line takes a while: the endpoint may have been changed or disabled.
+        let Some(endpoint) = self.endpoint(work).await else {
+            return End::Done;
+        };
+        if !endpoint.is_active() {
+            return self.hold(work, HoldReason::EndpointDisabled).await;
+        }
+        match self.claims.claim(work, &lane.policy).await {
+            Some(Claim::Granted { troubled, .. }) => {
+                self.attempt(work, &endpoint, &lane, permit, troubled).await
+            }
+            // Somebody else has it; if they die, the sweeper finds the delivery.
+            Some(Claim::Busy | Claim::Done { succeeded: false }) => End::Done,
+            // Made, but perhaps not recorded.
+            Some(Claim::Done { succeeded: true }) => {
+                self.record(work, None, Verdict::Delivered).await
+            }
+            Some(Claim::CircuitOpen { .. }) => self.hold(work, HoldReason::CircuitOpen).await,
+            Some(Claim::RateLimited { .. }) => self.hold(work, HoldReason::RateLimit).await,
+            None => End::Unfinished,
+        }
+    }
+
+    /// Whether the delivery may go to the endpoint's lane: not while the endpoint is disabled, nor
+    /// past those that its rate holds back.
+    pub(crate) fn may_enter(&self, endpoint: &Endpoint, work: &Work) -> bool {
+        let overtakes = work.released || work.is_urgent() || !self.holding.contains(endpoint.id);
+        endpoint.is_active() && (endpoint.rate_limit.is_none() || overtakes)
+    }
+
+    /// The endpoint as it is now. One that this process has not heard of yet is looked up.
+    async fn endpoint(&self, work: &Work) -> Option<Arc<Endpoint>> {
+        let directory = &self.parts.directory;
+        if let Some(endpoint) = directory.snapshot().endpoint(work.endpoint) {
+            return Some(Arc::clone(endpoint));
+        }
+        let mut looked_up_at = self.looked_up_at.lock().await;
+        if looked_up_at.is_none_or(|at| at.elapsed() > LOOK_UP_EVERY) {
+            if let Err(error) = directory.refresh().await {
+                tracing::warn!(error = %error, "cannot look an endpoint up");
+            }
+            *looked_up_at = Some(Instant::now());
+        }
+        directory.snapshot().endpoint(work.endpoint).cloned()
+    }
+
+    /// Whether the store still wants this attempt. Only asked where the message alone cannot
+    /// tell: for repetitions, retries, and while claims hold in this process only.
+    async fn is_due(&self, work: &Work, redelivered: bool) -> bool {
+        if !redelivered && work.attempt == 1 && !self.claims.is_degraded() {
+            return true;
+        }
+        match self.claims.standing(work.delivery).await {
+            Known::Standing(standing) => {
+                let wants = match standing.status {
+                    DeliveryStatus::Queued | DeliveryStatus::Retrying => true,
+                    DeliveryStatus::Held
+                    | DeliveryStatus::Delivered
+                    | DeliveryStatus::Failed
+                    | DeliveryStatus::Discarded => false,
+                };
+                wants && standing.attempts + 1 == work.attempt
+            }
+            Known::NoSuchDelivery => false,
+            Known::Unknown => true,
+        }
+    }
+
+    async fn pass(&self, lane: &Lane, entry: Entry, shutdown: &CancellationToken) -> Way {
+        let mut granted = match entry {
+            Entry::Open(permit) => return Way::In(permit),
+            Entry::Full => return Way::Full,
+            Entry::Wait(granted) => granted,
+        };
+        self.parts.metrics.waiting.inc();
+        let way = loop {
+            tokio::select! {
+                permit = &mut granted => break permit.map_or(Way::Ending, Way::In),
+                () = shutdown.cancelled() => break Way::Ending,
+                () = tokio::time::sleep(LINE_PATIENCE) => {
+                    if lane.is_stalled(Instant::now()) {
+                        break Way::Full;
+                    }
+                }
+            }
+        };
+        self.parts.metrics.waiting.dec();
+        way
+    }
+
+    async fn attempt(
+        &self,
+        work: &Work,
+        endpoint: &Endpoint,
+        lane: &Lane,
+        permit: Permit,
+        troubled: bool,
+    ) -> End {
+        let metrics = &self.parts.metrics;
+        let started_at = ambient::now();
+        metrics.in_flight.inc();
+        let reply = exchange(
+            &self.parts.sender,
+            work,
+            endpoint,
+            lane.policy.timeout,
+            started_at,
+        )
+        .await;
+        metrics.in_flight.dec();
+        drop(permit);
+
+        let outcome = reply.outcome;
+        let now = ambient::now();
+        metrics.attempted(
+            &endpoint.dialect,
+            label(outcome),
+            reply.duration.as_secs_f64(),
+        );
+        let next = decide(work, outcome, &lane.schedule, lane.policy.jitter, now);
+        let settled = if next == Next::Delivered {
+            Settled::Succeeded
+        } else {
+            Settled::Failed
+        };
+        lane.finished(next == Next::Delivered);
+        let change = self
+            .claims
+            .settle(work, &lane.policy, settled, troubled)
+            .await;
+        self.circuit_changed(endpoint, lane, change);
+
+        let attempt = Some(attempt(work, reply, started_at));
+        match next {
+            Next::Delivered => {
+                metrics
+                    .delivery_seconds
+                    .observe(now.since(work.event.accepted_at).as_secs_f64());
+                self.record(work, attempt, Verdict::Delivered).await
+            }
+            Next::RetryAt(due_at) => {
+                metrics.retries.inc();
+                let end = self
+                    .record(work, attempt, Verdict::Retrying { due_at })
+                    .await;
+                if end == End::Done {
+                    self.schedule(work, due_at).await;
+                }
+                end
+            }
+            Next::Exhausted => {
+                if lane.policy.on_exhausted == OnExhausted::Disable {
+                    self.disabling
+                        .disable(endpoint.id, DisabledReason::Exhausted);
+                }
+                self.record(work, attempt, Verdict::Failed).await
+            }
+            Next::Gone => {
+                self.disabling.disable(endpoint.id, DisabledReason::Gone);
+                self.record(work, attempt, Verdict::Failed).await
+            }
+        }
+    }
+
+    fn circuit_changed(&self, endpoint: &Endpoint, lane: &Lane, change: CircuitChange) {
+        let label = match change {
+            CircuitChange::None => return,
+            CircuitChange::Opened => "opened",
+            CircuitChange::Reopened => "reopened",
+            CircuitChange::Closed => "closed",
+        };
+        self.parts
+            .metrics
+            .circuits
+            .with_label_values(&[label])
+            .inc();
+        tracing::info!(endpoint.id = %endpoint.id, change = label, "circuit");
+        self.open_circuits
+            .set(endpoint.id, change != CircuitChange::Closed);
+        match (change, lane.policy.circuit_action) {
+            (CircuitChange::Opened, CircuitAction::Disable) => {
+                self.disabling
+                    .disable(endpoint.id, DisabledReason::CircuitOpened);
+            }
+            (CircuitChange::Closed, _) => self.holding.look_at(endpoint.id),
+            (CircuitChange::Opened | CircuitChange::Reopened | CircuitChange::None, _) => {}
+        }
+    }
+
+    /// Hands the next attempt to the broker. If that fails, the store knows when it is due.
+    async fn schedule(&self, work: &Work, due_at: Timestamp) {
+        let next = Work {
+            attempt: work.attempt + 1,
+            due_at_ms: due_at.as_millis(),
+            queued_at_ms: ambient::now().as_millis(),
+            released: false,
+            ..work.clone()
+        };
+        let to = Destination::Delivery {
+            urgent: work.is_urgent(),
+            due_at: Some(due_at),
+        };
+        let retry = Publication {
+            to,
+            body: Bytes::from(next.to_json()),
+        };
+        if self.parts.broker.publish(vec![retry]).await.is_err() {
+            self.parts.metrics.dependency_failed("broker");
+        }
+    }
+
+    async fn hold(&self, work: &Work, reason: HoldReason) -> End {
+        self.parts
+            .metrics
+            .held
+            .with_label_values(&[reason.as_str()])
+            .inc();
+        self.record(work, None, Verdict::Held(reason)).await
+    }
+
+    async fn record(&self, work: &Work, attempt: Option<Attempt>, verdict: Verdict) -> End {
+        let finished = &self.parts.metrics.finished;
+        let end = match verdict {
+            Verdict::Delivered => {
+                finished.with_label_values(&["delivered"]).inc();
+                End::Done
+            }
+            Verdict::Failed => {
+                finished.with_label_values(&["failed"]).inc();
+                End::Done
+            }
+            Verdict::Retrying { .. } => End::Done,
+            Verdict::Held(_) => End::Held,
+        };
+        let record = Record {
+            delivery: work.delivery,
+            attempt,
+            verdict,
+            at: ambient::now(),
+        };
+        if self.recorder.record(record).await {
+            end
+        } else {
+            End::Unfinished
+        }
+    }
+}
+
+/// How this process is done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// What became of it is durable.
+    Done,
+    /// The delivery is held, durably.
+    Held,
+    /// The process is ending; the message goes back.
+    Unfinished,
+}
+
+/// How a delivery got past its lane.
+enum Way {
+    In(Permit),
+    /// Not soon: hold it.
+    Full,
+    /// The process is ending; the message goes back.
+    Ending,
+}
