@@ -48,10 +48,11 @@ mod tests {
 
     /// What only its owners know, besides tests.
     const CONTAINED: &[(&str, &[&str])] = &[
+        ("hyper-rustls", &["sender"]),
         ("lapin", &["broker"]),
         ("rand", &["ambient"]),
         ("redis", &["shared_state"]),
-        ("reqwest", &["sender"]),
+        ("reqwest", &["fanfare"]),
         ("rusqlite", &["broker", "store"]),
         ("sqlx", &["store"]),
     ];

@@ -40,6 +40,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: KeyAction,
     },
+    /// Publishes a sample event of a type, through the HTTP API.
+    Trigger(Trigger),
     /// A receiver to try things with: verifies, deduplicates, prints.
     Receive(Receive),
     /// Says whether a captured request verifies, and why not. The body comes on standard input.
@@ -70,6 +72,26 @@ pub(crate) enum KeyAction {
         #[arg(long)]
         name: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trigger {
+    /// Such as license.created; see GET /v1/event-types.
+    pub(crate) event_type: String,
+    /// The license it happened to.
+    #[arg(long, default_value = "lic_sample")]
+    pub(crate) license: String,
+    /// The event's data as JSON, instead of a sample.
+    #[arg(long, conflicts_with = "license")]
+    pub(crate) data: Option<String>,
+    #[arg(long, default_value = "demo")]
+    pub(crate) tenant: String,
+    /// Where the API is; by default where this configuration listens.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// An API key; by default the bootstrap key, or the one that `serve --dev` printed.
+    #[arg(long)]
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Args)]

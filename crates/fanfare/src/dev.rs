@@ -17,6 +17,8 @@ use crate::terminal;
 use crate::wiring::{Wired, ensure_operator_key, read_or_make};
 
 const TENANT: &str = "demo";
+/// Beside the store: the operator key that was made on the first start.
+pub(crate) const KEY_FILE: &str = "demo-operator.key";
 const ENDPOINT_NAME: &str = "Bundled receiver";
 /// Where the receiver listens, unless the port is taken.
 const RECEIVER_PORT: u16 = 8081;
@@ -95,7 +97,7 @@ fn operator_key(settings: &Settings) -> anyhow::Result<SecretString> {
         return Ok(web::new_key(ambient::random_secret()).0);
     };
     let fresh = || web::new_key(ambient::random_secret()).0;
-    let text = read_or_make(&store.with_file_name("demo-operator.key"), fresh)?;
+    let text = read_or_make(&store.with_file_name(KEY_FILE), fresh)?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
 

@@ -55,6 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 commands::topology(&Settings::load(config)?, action).await
             }
             Command::Key { action } => commands::key(&Settings::load(config)?, action).await,
+            Command::Trigger(trigger) => commands::trigger(&Settings::load(config)?, trigger).await,
             Command::Receive(receive) => commands::receive(receive).await,
             Command::Verify(verify) => commands::verify(verify),
         }

@@ -3,9 +3,11 @@
 mod key;
 mod receive;
 mod schema;
+mod trigger;
 mod verify;
 
 pub(crate) use key::key;
 pub(crate) use receive::receive;
 pub(crate) use schema::{migrate, topology};
+pub(crate) use trigger::trigger;
 pub(crate) use verify::verify;
