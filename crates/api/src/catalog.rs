@@ -48,9 +48,7 @@ async fn event_types(
 ) -> Result<Json<Listed<EventTypeView>>, ApiError> {
     caller.require(Role::Viewer)?;
     let snapshot = app.directory.snapshot();
-    let tenant = caller
-        .tenant_if_named()?
-        .and_then(|id| snapshot.tenant(id));
+    let tenant = caller.tenant_if_named()?.and_then(|id| snapshot.tenant(id));
     let registered = tenant.into_iter().flat_map(|view| &view.event_types);
     let catalogued = CATALOG.iter().map(|entry| EventTypeView {
         name: entry.name.to_owned(),

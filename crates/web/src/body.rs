@@ -26,9 +26,7 @@ pub async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiErr
         Err(error) => error,
     };
     if !error.is::<LengthLimitError>() {
-        return Err(ApiError::bad_request(
-            "the body did not arrive completely",
-        ));
+        return Err(ApiError::bad_request("the body did not arrive completely"));
     }
     if discard(body, DISCARD_LIMIT).await {
         Err(too_large(bytes_max))

@@ -72,9 +72,8 @@ async fn list_rejected(
 ) -> Result<Json<Listed<RejectedView>>, ApiError> {
     caller.require(Role::Viewer)?;
     let whose = whose(&caller)?;
-    let view = |message: &Incoming| {
-        is_of(whose, &message.headers).then(|| RejectedView::from(message))
-    };
+    let view =
+        |message: &Incoming| is_of(whose, &message.headers).then(|| RejectedView::from(message));
     list(&app, Queue::Rejected, &page, view).await.map(Json)
 }
 
