@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
 use model::{EventId, EventType, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +164,19 @@ impl Consumer {
                 return Some(message);
             }
         }
+    }
+
+    /// Waits for a message and answers it with those that have arrived already, at most `max` in
+    /// all; `None` once the broker handle is closed.
+    pub async fn next_batch(&mut self, max: usize) -> Option<Vec<Incoming>> {
+        let mut batch = vec![self.next().await?];
+        while batch.len() < max {
+            let Some(Some(message)) = self.next().now_or_never() else {
+                break;
+            };
+            batch.push(message);
+        }
+        Some(batch)
     }
 }
 

@@ -120,7 +120,8 @@ impl Lane {
     pub(crate) fn room(&self, now: Instant) -> usize {
         let traffic = self.traffic.lock();
         let limit = traffic.limit(self.policy.max_in_flight, now);
-        let turns = RELEASE_AHEAD.as_micros() / traffic.service_time.as_micros().max(1);
+        let turn = traffic.service_time.max(traffic.oldest_age(now));
+        let turns = RELEASE_AHEAD.as_micros() / turn.as_micros().max(1);
         let turns = usize::try_from(turns)
             .unwrap_or(usize::MAX)
             .clamp(2, TURNS_AHEAD_MAX);

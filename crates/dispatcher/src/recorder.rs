@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Ack, Broker, Consumer, Destination, Incoming, Publication, Queue};
+use broker::{Ack, Broker, Destination, Incoming, Publication, Queue};
 use bytes::Bytes;
-use futures::FutureExt;
 use group_commit::{Group, Limits};
 use store::{Record, Store, StoreWatch};
 use telemetry::Metrics;
@@ -107,7 +106,7 @@ pub(crate) async fn write_outcomes(
     let mut outcomes = broker.consume(Queue::Outcomes, OUTCOMES_PREFETCH);
     shutdown
         .run_until_cancelled(async {
-            while let Some(messages) = waiting(&mut outcomes).await {
+            while let Some(messages) = outcomes.next_batch(OUTCOMES_PREFETCH.into()).await {
                 let (records, acks) = read(messages, &broker, &metrics).await;
                 while let Err(error) = store.record(&records).await {
                     watch.failed(&error);
@@ -117,17 +116,6 @@ pub(crate) async fn write_outcomes(
             }
         })
         .await;
-}
-
-async fn waiting(outcomes: &mut Consumer) -> Option<Vec<Incoming>> {
-    let mut messages = vec![outcomes.next().await?];
-    while messages.len() < usize::from(OUTCOMES_PREFETCH) {
-        let Some(Some(message)) = outcomes.next().now_or_never() else {
-            break;
-        };
-        messages.push(message);
-    }
-    Some(messages)
 }
 
 async fn read(

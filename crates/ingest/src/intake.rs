@@ -1,8 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Ack, Consumer, Destination, Headers, Incoming, Publication, Queue};
-use futures::FutureExt;
+use broker::{Ack, Destination, Headers, Incoming, Publication, Queue};
 use model::{CLOUD_EVENT_TYPE, EventId, Submission, SubmissionError, TenantId};
 use store::{Acceptance, Snapshot};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +31,7 @@ impl Intake {
         let mut consumer = self.acceptor.broker().consume(Queue::Intake, PREFETCH);
         shutdown
             .run_until_cancelled(async {
-                while let Some(batch) = next_batch(&mut consumer).await {
+                while let Some(batch) = consumer.next_batch(PREFETCH.into()).await {
                     self.take_in(batch).await;
                 }
             })
@@ -119,18 +118,6 @@ impl Intake {
 
 fn is_unavailable(answer: &Result<crate::Answer, AcceptError>) -> bool {
     matches!(answer, Err(AcceptError::Unavailable { .. }))
-}
-
-/// What has arrived: at least one message, more only if they are there already.
-async fn next_batch(consumer: &mut Consumer) -> Option<Vec<Incoming>> {
-    let mut batch = vec![consumer.next().await?];
-    while batch.len() < usize::from(PREFETCH) {
-        let Some(Some(message)) = consumer.next().now_or_never() else {
-            break;
-        };
-        batch.push(message);
-    }
-    Some(batch)
 }
 
 /// Why a published message is no event.

@@ -79,7 +79,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    #[expect(clippy::new_without_default, reason = "a registry is made once, on purpose")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a registry is made once, on purpose"
+    )]
     #[expect(clippy::too_many_lines, reason = "one table of every metric")]
     pub fn new() -> Self {
         let registry = Registry::new();
