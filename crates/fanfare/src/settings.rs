@@ -1,5 +1,7 @@
 //! Settings: a TOML file under environment variables, every mistake found at once.
 
+mod urls;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +13,6 @@ use config::{Config, Environment, File, Map, Value, ValueKind};
 use secrecy::{ExposeSecret, SecretString};
 use store::MasterKey;
 use telemetry::LogFormat;
-use url::Url;
 
 /// Everything that can be set. Defaults are those of `fanfare serve` without any configuration.
 #[derive(Clone, Debug)]
@@ -84,12 +85,12 @@ impl Settings {
         let settings = Self {
             listen: given.or("http.listen", "127.0.0.1:8080"),
             store_url: given
-                .optional_with("store.url", store_url)
+                .optional_with("store.url", urls::store)
                 .unwrap_or_else(|| "sqlite://./data/fanfare.db".into()),
             broker_url: given
-                .optional_with("broker.url", broker_url)
+                .optional_with("broker.url", urls::broker)
                 .unwrap_or_else(|| "embedded://./data".into()),
-            redis_url: given.optional_with("redis.url", redis_url),
+            redis_url: given.optional_with("redis.url", urls::redis),
             master_key: given.optional_with("security.master_key", MasterKey::from_base64),
             allow_private_targets: given.or("security.allow_private_targets", "false"),
             bootstrap_api_key: given
@@ -165,38 +166,6 @@ const LOG_FILTER: &str = "info,lapin=off,rustls_platform_verifier=off";
 
 const MASTER_KEY_HELP: &str =
     "is required: 32 random bytes in base64, as `openssl rand -base64 32` prints them";
-
-// What is wrong with a URL is said without repeating it, for it may hold a password.
-
-fn store_url(text: &str) -> Result<SecretString, &'static str> {
-    match text.split_once("://") {
-        Some(("sqlite", path)) if path.is_empty() || path.contains('?') => {
-            Err("must name a file after sqlite://, and nothing else")
-        }
-        Some(("sqlite", _)) => Ok(text.into()),
-        Some(("postgres" | "postgresql", _)) if Url::parse(text).is_ok() => Ok(text.into()),
-        Some(("postgres" | "postgresql", _)) => {
-            Err("is not a URL: expected postgres://user:password@host:5432/database")
-        }
-        Some(_) | None => Err("must start with postgres:// or sqlite://"),
-    }
-}
-
-fn broker_url(text: &str) -> Result<SecretString, broker::OpenError> {
-    broker::check_url(text).map(|()| text.into())
-}
-
-fn redis_url(text: &str) -> Result<SecretString, &'static str> {
-    match text.split_once("://") {
-        Some(("redis" | "rediss", _)) if Url::parse(text).is_ok_and(|url| url.has_host()) => {
-            Ok(text.into())
-        }
-        Some(("redis" | "rediss", _)) => {
-            Err("is not a URL: expected redis://user:password@host:6379/0")
-        }
-        Some(_) | None => Err("must start with redis:// or rediss://"),
-    }
-}
 
 /// `log.format` as it is written.
 struct Format(LogFormat);

@@ -110,7 +110,7 @@ pub(super) async fn to_requeue(
             query.push(" AND d.status >= 4");
         }
         query
-            .push(" AND d.endpoint_id IN (SELECT id FROM endpoints WHERE NOT deleted)")
+            .push(" AND d.endpoint_id NOT IN (SELECT id FROM endpoints WHERE deleted)")
             .push(" ORDER BY d.id LIMIT ")
             .push_bind(i64::from(limit));
         let rows = query.build().fetch_all(&mut *connection).await?;

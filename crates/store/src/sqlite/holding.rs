@@ -104,7 +104,7 @@ pub(super) fn requeue_matching(
     if filter.status.is_none() {
         conditions.add("d.status >= 4");
     }
-    conditions.add("d.endpoint_id IN (SELECT id FROM endpoints WHERE NOT deleted)");
+    conditions.add("d.endpoint_id NOT IN (SELECT id FROM endpoints WHERE deleted)");
     let picked = conditions.select(tx, DUE_COLUMNS, "d.id", limit, due_row)?;
     requeue(tx, picked, now)
 }
