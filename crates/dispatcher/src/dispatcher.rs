@@ -38,6 +38,10 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     pub sender: Arc<Sender>,
     pub metrics: Metrics,
+    /// How long records wait for one another: nobody but the broker waits for them, and a larger
+    /// group costs the database less. What is not recorded when the process is killed is sent
+    /// again, unless the shared state outlives it.
+    pub record_linger: Duration,
 }
 
 /// Makes the attempts that are due.
@@ -63,6 +67,7 @@ impl Dispatcher {
             Arc::clone(&parts.store_watch),
             Arc::clone(&parts.broker),
             parts.metrics.clone(),
+            parts.record_linger,
         );
         let claims = Claims::new(
             Arc::clone(&parts.shared_state),

@@ -12,9 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Records in one transaction at most.
 const RECORDS_MAX: usize = 500;
-/// How long records wait for one another: nobody but the broker waits for them, and a larger group
-/// costs the database less.
-const LINGER: Duration = Duration::from_millis(5);
 /// Messages of records taken from the broker and not yet written at most.
 const OUTCOMES_PREFETCH: u16 = 64;
 /// How long to wait before a dependency is tried again.
@@ -32,10 +29,11 @@ impl Recorder {
         watch: Arc<StoreWatch>,
         broker: Arc<dyn Broker>,
         metrics: Metrics,
+        linger: Duration,
     ) -> Self {
         let limits = Limits {
             group_max: RECORDS_MAX,
-            linger: LINGER,
+            linger,
             ..Limits::default()
         };
         let sizes = metrics.group_sizes("record");
