@@ -40,8 +40,8 @@ impl AttemptLabel {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Labels: `source` (`http`, `amqp`), `result` (`new`, `duplicate`, `conflict`, `deferred`,
-    /// `rejected`).
+    /// Labels: `source` (`http`, `amqp`), `result` (`new`, `duplicate`, `conflict`, `rejected`,
+    /// `unavailable`).
     pub events: IntCounterVec,
     pub accept_seconds: Histogram,
     /// Deliveries confirmed by the broker.
@@ -68,7 +68,7 @@ pub struct Metrics {
     pub parked: IntCounterVec,
     /// Label: `dependency` (`store`, `broker`, `shared_state`).
     pub dependency_errors: IntCounterVec,
-    /// Label: `dependency`; 1 while it answers.
+    /// Label: `dependency`; 1 if it answered when `/readyz` was last asked.
     pub dependency_up: IntGaugeVec,
     pub swept: IntCounter,
     /// Label: `status`; deliveries at the last sweep.
@@ -167,7 +167,7 @@ impl Metrics {
             ),
             dependency_up: make.gauges(
                 "fanfare_dependency_up",
-                "Whether a dependency answers.",
+                "Whether a dependency answered when /readyz was last asked.",
                 &["dependency"],
             ),
             swept: make.counter(
