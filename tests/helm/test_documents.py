@@ -1,0 +1,73 @@
+"""What is generated is up to date, and what the documents say is true."""
+
+import json
+import unittest
+
+import generated
+import yaml
+from chart import CHART, VALUE_SETS, overlaid, rendered_set, value_set
+
+UPDATE = "out of date: run `make helm-files`"
+
+
+def paths(tree, above=()):
+    for key, value in tree.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from paths(value, (*above, key))
+
+
+class Documents(unittest.TestCase):
+    def test_the_readme_has_every_value(self):
+        self.assertEqual(generated.README.read_text(), generated.readme(), UPDATE)
+
+    def test_a_value_without_a_comment_is_found(self):
+        with self.assertRaisesRegex(generated.Undocumented, "image.tag"):
+            generated.tables("# ## Image\n\nimage:\n  # Where.\n  repository: r\n  tag: t\n")
+
+    def test_dashboards_and_rules_are_those_of_deploy(self):
+        wanted = generated.copies()
+        self.assertEqual({copy for copy in (CHART / "files").rglob("*.*")}, set(wanted), UPDATE)
+        for copy, original in wanted.items():
+            self.assertEqual(copy.read_bytes(), original.read_bytes(), f"{copy.name} is {UPDATE}")
+
+    def test_dashboards_and_rules_arrive_as_they_are(self):
+        objects = rendered_set("everything")
+        boards = [each for each in objects.all("ConfigMap") if each["metadata"]["labels"].get("grafana_dashboard")]
+        arrived = [json.loads(text) for each in boards for text in each["data"].values()]
+        shipped = [json.loads(path.read_text()) for path in (CHART / "files/dashboards").glob("*.json")]
+        self.assertEqual({each["uid"] for each in arrived}, {each["uid"] for each in shipped})
+        self.assertTrue(all(each in shipped for each in arrived))
+        [rule] = objects.all("PrometheusRule")
+        self.assertEqual(rule["spec"], yaml.safe_load((CHART / "files/rules.yml").read_text()))
+
+    def test_the_schema_knows_every_value(self):
+        schema = json.loads((CHART / "values.schema.json").read_text())
+
+        def resolved(node):
+            return schema["definitions"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+
+        for path in paths(yaml.safe_load((CHART / "values.yaml").read_text())):
+            node = schema
+            for key in path:
+                node = resolved(node)
+                if "properties" not in node:
+                    break
+                self.assertIn(key, node["properties"], ".".join(path))
+                node = node["properties"][key]
+
+    def test_the_value_set_everything_turns_every_switch_on(self):
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+        everything = overlaid(defaults, value_set("everything"))
+        for path in paths(defaults):
+            # A trial is another installation: it has a value set of its own.
+            if path[-1] == "enabled" and path[0] != "dev":
+                value = everything
+                for key in path:
+                    value = value[key]
+                self.assertIs(value, True, ".".join(path))
+        self.assertIn("dev", VALUE_SETS)
+
+
+if __name__ == "__main__":
+    unittest.main()
