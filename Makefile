@@ -4,7 +4,7 @@ CARGO ?= cargo
 SERVICES := tests/services.sh
 SERVICES_DIR := .services
 
-.PHONY: help run build check test chaos bench fmt services-up services-down run-services
+.PHONY: help run build check test chaos bench fmt docs helm helm-files services-up services-down run-services
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,15 @@ chaos: ## The bad days in full length: kills and outages under 20,000 events
 
 bench: build ## Measures rates, latencies, CPU and memory, beside their floors
 	$(CARGO) run --release -p bench
+
+docs: ## Writes the pages that are made from the code
+	$(CARGO) run -q -p telemetry --example metrics_page >docs/metrics.md
+
+helm: ## Checks the Helm chart; needs target/debug/fanfare
+	tests/helm/run.sh
+
+helm-files: ## Writes what is generated in the chart: table of values, copies of dashboards and rules
+	tests/helm/run.sh update
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all

@@ -26,5 +26,10 @@ else
     $cargo test --workspace --exclude e2e --no-fail-fast || status=$?
     # Most of these wait for something, so more of them run at once than there are cores.
     $cargo test --workspace --test end_to_end -- --test-threads 4 || status=$?
+    tests/receivers/run.sh || status=$?
+    tests/page/run.sh || status=$?
+    tests/observability/run.sh || status=$?
+    tests/helm/run.sh || status=$?
+    tests/deploy/run.sh || status=$?
 fi
 exit "$status"

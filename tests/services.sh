@@ -42,6 +42,8 @@ missing_packages() {
     # A test publishes from another language, another one a month later.
     /usr/bin/python3 -c 'import pika' 2>/dev/null || echo python3-pika
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || echo libfaketime
+    # Another copies the embedded store.
+    command -v sqlite3 >/dev/null || echo sqlite3
     command -v setsid >/dev/null || echo util-linux
 }
 
@@ -334,7 +336,7 @@ ENV
 
 up() {
     local missing jobs=() service job failed=0
-    missing=$(missing_packages | grep -Ev 'pika|faketime' || true)
+    missing=$(missing_packages | grep -Ev 'pika|faketime|sqlite3' || true)
     [ -z "$missing" ] || fail "missing: $(echo $missing); run '$0 install'"
     reserve_ports
     load_ports

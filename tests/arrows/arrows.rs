@@ -52,7 +52,7 @@ mod tests {
         ("lapin", &["broker"]),
         ("rand", &["ambient"]),
         ("redis", &["shared_state"]),
-        ("reqwest", &["fanfare"]),
+        ("reqwest", &["exporter", "fanfare"]),
         ("rusqlite", &["broker", "store"]),
         ("sqlx", &["store"]),
     ];

@@ -22,6 +22,8 @@ pub struct ApiState {
     pub shared_state: Arc<dyn SharedState>,
     /// Checks targets when they are registered, and sends the tests of endpoints.
     pub sender: Arc<Sender>,
+    /// Where this API is reached from outside, without a slash at its end.
+    pub public_url: Option<String>,
     /// Published for allow-lists, as configured.
     pub egress_addresses: Vec<String>,
     /// Routes of other crates on the same server, for the OpenAPI document.
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tests: Semaphore,
     /// Held while somebody looks at messages that were set aside.
     pub(crate) set_aside: Mutex<()>,
+    /// Held while somebody makes a key pair.
+    pub(crate) key_making: Mutex<()>,
 }
 
 impl App {
@@ -49,6 +53,7 @@ impl App {
             document,
             tests,
             set_aside: Mutex::new(()),
+            key_making: Mutex::new(()),
         }))
     }
 }

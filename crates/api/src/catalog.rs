@@ -1,8 +1,8 @@
 use axum::extract::State;
-use dialect::{Dialect, MAX_IN_FLIGHT_DEFAULT};
+use dialect::{Dialect, MAX_IN_FLIGHT_DEFAULT, OptionDoc};
 use http::StatusCode;
 use model::{
-    CATALOG, CircuitAction, EventType, FieldError, OnExhausted, RegisteredEventType, Role,
+    CATALOG, CircuitAction, EventType, FieldError, Jitter, OnExhausted, RegisteredEventType, Role,
     is_catalogued,
 };
 use serde::{Deserialize, Serialize};
@@ -137,10 +137,32 @@ struct DialectView {
     event_types: Vec<&'static str>,
     /// The headers it sets.
     headers: &'static [&'static str],
+    /// Headers it sets with certain options only.
+    optional_headers: &'static [&'static str],
     signature: &'static str,
     /// Whether a request carries a signature of each secret while one is rotated.
     several_signatures: bool,
+    /// What `dialect_options` may hold.
+    options: Vec<OptionView>,
     defaults: DefaultsView,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OptionView {
+    name: &'static str,
+    /// What it may be, the default first.
+    values: &'static str,
+    meaning: &'static str,
+}
+
+impl From<&OptionDoc> for OptionView {
+    fn from(option: &OptionDoc) -> Self {
+        Self {
+            name: option.name,
+            values: option.values,
+            meaning: option.meaning,
+        }
+    }
 }
 
 /// What holds for an endpoint of the dialect unless it says otherwise.
@@ -148,13 +170,16 @@ struct DialectView {
 struct DefaultsView {
     /// Seconds from the end of each failed attempt to the next.
     delays_s: &'static [u32],
-    /// Whether delays are lengthened at random, by at most a tenth.
-    jitter: bool,
+    /// How delays are lengthened at random.
+    #[schema(value_type = schema::Jitter)]
+    jitter: Jitter,
     timeout_s: u32,
     max_in_flight: usize,
     circuit: CircuitDefaultsView,
     #[schema(value_type = schema::OnExhausted)]
     on_exhausted: OnExhausted,
+    /// Answers after which the endpoint is disabled.
+    disabled_by: &'static [u16],
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -172,8 +197,10 @@ impl From<Dialect> for DialectView {
             title: profile.title,
             event_types: dialect.event_names(),
             headers: profile.headers,
+            optional_headers: profile.optional_headers,
             signature: profile.signature,
             several_signatures: profile.several_signatures,
+            options: dialect.options().map(OptionView::from).collect(),
             defaults: DefaultsView {
                 delays_s: profile.delays_s,
                 jitter: profile.jitter,
@@ -184,6 +211,7 @@ impl From<Dialect> for DialectView {
                     action: profile.circuit_action,
                 },
                 on_exhausted: profile.on_exhausted,
+                disabled_by: profile.gone_statuses,
             },
         }
     }

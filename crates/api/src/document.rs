@@ -11,7 +11,9 @@ use utoipa_axum::routes;
 use web::Problem;
 
 use crate::app::{ApiState, App};
-use crate::{catalog, deliveries, endpoints, events, keys, set_aside, tenants};
+use crate::{
+    catalog, deliveries, endpoints, events, keys, set_aside, signing_keys, sources, tenants,
+};
 
 const DOCS_PAGE: &str = include_str!("docs.html");
 
@@ -33,6 +35,7 @@ const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
     tags(
         (name = "events", description = "What happened to licenses"),
         (name = "endpoints", description = "Where deliveries go"),
+        (name = "sources", description = "Where webhooks of other systems come in"),
         (name = "deliveries", description = "One event to one endpoint, to its end"),
         (name = "catalogue", description = "Event types, wire formats, addresses"),
         (name = "tenants", description = "Whose endpoints; for operators"),
@@ -64,8 +67,10 @@ fn routes() -> OpenApiRouter<App> {
         .merge(events::routes())
         .merge(set_aside::routes())
         .merge(endpoints::routes())
+        .merge(sources::routes())
         .merge(deliveries::routes())
         .merge(catalog::routes())
+        .merge(signing_keys::routes())
         .merge(tenants::routes())
         .merge(keys::routes())
         .routes(routes!(openapi_json))

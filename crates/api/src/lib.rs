@@ -21,6 +21,8 @@ mod merge_patch;
 mod requeue;
 mod schema;
 mod set_aside;
+mod signing_keys;
+mod sources;
 mod tenants;
 
 pub use app::ApiState;

@@ -14,6 +14,14 @@ pub(crate) enum Environment {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
+pub(crate) enum KeyAlgorithm {
+    Ed25519,
+    Rsa,
+    EcdsaP256,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub(crate) enum CircuitAction {
     /// Deliveries are held until a probe succeeds.
     Hold,
@@ -28,6 +36,15 @@ pub(crate) enum OnExhausted {
     Disable,
 }
 
+/// How delays are lengthened at random: not, by at most a tenth, or by whole steps.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Jitter {
+    None,
+    Tenth,
+    Steps { step_s: u32, steps_max: u32 },
+}
+
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(crate) enum DisabledReason {
@@ -35,6 +52,7 @@ pub(crate) enum DisabledReason {
     Gone,
     Exhausted,
     CircuitOpened,
+    AwaitingConsent,
 }
 
 #[derive(ToSchema)]
@@ -123,6 +141,7 @@ mod tests {
         check::<OnExhausted>(&[model::OnExhausted::Fail, model::OnExhausted::Disable]);
         check::<DisabledReason>(model::DisabledReason::ALL);
         check::<DeliveryStatus>(model::DeliveryStatus::ALL);
+        check::<KeyAlgorithm>(model::KeyAlgorithm::ALL);
         check::<HoldReason>(model::HoldReason::ALL);
         check::<Plan>(model::Plan::ALL);
         check::<Role>(model::Role::ALL);

@@ -31,8 +31,8 @@ mod port;
 mod rabbitmq;
 pub mod topology;
 
-pub use open::{OpenError, Options, check_url, open};
+pub use open::{OpenError, Options, check_url, open, virtual_host};
 pub use port::{
     Ack, Broker, BrokerError, BrokerStatus, Consumer, Destination, Headers, Incoming, Publication,
-    Queue, QueueDepth, REASON_HEADER, REJECTED_AT_HEADER, TENANT_HEADER,
+    Queue, QueueDepth, QueueLook, REASON_HEADER, REJECTED_AT_HEADER, SOURCE_HEADER, TENANT_HEADER,
 };

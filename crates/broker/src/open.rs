@@ -43,6 +43,14 @@ pub fn check_url(url: &str) -> Result<(), OpenError> {
     Location::parse(url).map(|_| ())
 }
 
+/// The virtual host that a broker URL names; `None` for the embedded queue.
+pub fn virtual_host(url: &str) -> Result<Option<String>, OpenError> {
+    Ok(match Location::parse(url)? {
+        Location::Embedded(_) => None,
+        Location::RabbitMq(hosts) => hosts.into_iter().next().map(|host| host.vhost),
+    })
+}
+
 /// Opens the broker at `url`: `amqp://` or `amqps://` for RabbitMQ, with several hosts separated by
 /// commas, or `embedded://DIRECTORY`.
 ///

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use model::{EventId, EventType, TenantId, Timestamp};
+use model::{EventId, EventType, TenantId, Timestamp, TraceParent};
 use serde::{Deserialize, Serialize};
 
 /// Names the tenant of an event published over AMQP.
@@ -10,6 +10,9 @@ pub const TENANT_HEADER: &str = "fanfare-tenant";
 pub const REASON_HEADER: &str = "fanfare-reason";
 /// When a message was rejected or parked, RFC 3339.
 pub const REJECTED_AT_HEADER: &str = "fanfare-rejected-at";
+
+/// The source that a rejected message came in through.
+pub const SOURCE_HEADER: &str = "fanfare-source";
 
 /// The queues a process can consume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +89,7 @@ pub enum Destination {
         tenant: TenantId,
         event_type: EventType,
         id: EventId,
+        trace: Option<TraceParent>,
     },
     /// A delivery; `due_at` in the future makes it wait, at least that long.
     Delivery {
@@ -120,6 +124,13 @@ pub struct Headers {
     pub routing_key: String,
     pub reason: Option<String>,
     pub rejected_at: Option<String>,
+    /// Where a rejected message came in as a request to a source: the source's id.
+    pub source: Option<String>,
+    /// The headers of that request, as far as its dialect reads them: a JSON object.
+    pub source_headers: Option<String>,
+    /// The trace a published event belongs to; what is set aside loses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// A message to work on. Dropping it without [`Ack::ack`] leaves it to the broker, which gives it
@@ -187,6 +198,15 @@ pub struct QueueDepth {
     pub consumers: u64,
 }
 
+/// What is in a queue, or in one of those in which messages wait for their time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueLook {
+    pub name: String,
+    /// Its messages wait for their time.
+    pub delays: bool,
+    pub depth: QueueDepth,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokerStatus {
     Connected,
@@ -229,6 +249,9 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     async fn take(&self, queue: Queue, limit: u32) -> Result<Vec<Incoming>, BrokerError>;
 
     async fn depth(&self, queue: Queue) -> Result<QueueDepth, BrokerError>;
+
+    /// Every queue that there is, those of delays included.
+    async fn look(&self) -> Result<Vec<QueueLook>, BrokerError>;
 
     fn status(&self) -> BrokerStatus;
 

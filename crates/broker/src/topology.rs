@@ -43,6 +43,8 @@ impl Exchange {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct QueueDefinition {
     pub(crate) name: String,
+    /// Messages wait here for their time.
+    pub(crate) delays: bool,
     pub(crate) arguments: FieldTable,
 }
 
@@ -54,6 +56,10 @@ pub(crate) struct Binding {
 }
 
 impl Topology {
+    pub fn queue_names(&self) -> impl Iterator<Item = &str> {
+        self.queues.iter().map(|queue| queue.name.as_str())
+    }
+
     /// What Fanfare needs.
     ///
     /// A message that waits is published to `fanfare.delays` as `RUNG.LANE`. The rung's queue sets
@@ -147,6 +153,7 @@ fn work_queue(queue: Queue) -> QueueDefinition {
     ];
     QueueDefinition {
         name: queue.as_str().to_owned(),
+        delays: false,
         arguments: table(arguments),
     }
 }
@@ -166,6 +173,7 @@ fn rung_queue(rung: u32) -> QueueDefinition {
     ];
     QueueDefinition {
         name: rung_name(rung),
+        delays: true,
         arguments: table(arguments),
     }
 }

@@ -14,14 +14,15 @@ pub enum Next {
     RetryAt(Timestamp),
     /// That was the last attempt of the schedule.
     Exhausted,
-    /// 410: the endpoint wants nothing more, ever.
+    /// 410, or what else the schedule says: the endpoint wants nothing more, ever.
     Gone,
 }
 
 /// Decides what follows the attempt at `position` of its schedule (from 1), which ended `now`.
 ///
 /// A `Retry-After` on 429 or 503 can only postpone, and by no more than [`RETRY_AFTER_MAX`].
-/// `spread` is the jitter the caller drew; it lengthens the delay by at most a tenth.
+/// `spread` is the jitter the caller drew; it lengthens the delay by no more than the schedule
+/// says.
 pub fn decide(
     outcome: Outcome,
     position: u32,
@@ -33,7 +34,9 @@ pub fn decide(
         Outcome::Answered {
             status: 200..=299, ..
         } => return Next::Delivered,
-        Outcome::Answered { status: 410, .. } => return Next::Gone,
+        Outcome::Answered { status, .. } if schedule.gone_statuses.contains(&status) => {
+            return Next::Gone;
+        }
         Outcome::Answered {
             status: 429 | 503,
             retry_after,
@@ -43,14 +46,14 @@ pub fn decide(
     let Some(delay) = schedule.delay_after(position) else {
         return Next::Exhausted;
     };
-    let delay = delay + spread.min(delay / 10);
+    let delay = delay + spread.min(schedule.jitter.longest(delay));
     let hint = hint.unwrap_or_default().min(RETRY_AFTER_MAX);
     Next::RetryAt(now.plus(delay.max(hint)))
 }
 
 #[cfg(test)]
 mod tests {
-    use model::ErrorClass;
+    use model::{ErrorClass, Jitter};
     use proptest::prelude::*;
 
     use super::*;
@@ -60,6 +63,8 @@ mod tests {
     fn schedule(delays_s: &[u64]) -> RetrySchedule {
         RetrySchedule {
             delays: delays_s.iter().map(|&s| Duration::from_secs(s)).collect(),
+            jitter: Jitter::Tenth,
+            gone_statuses: &[410, 530],
         }
     }
 
@@ -99,6 +104,7 @@ mod tests {
         check(answered(500), 2, retry_in(300));
         check(answered(500), 3, Next::Exhausted);
         check(answered(410), 1, Next::Gone);
+        check(answered(530), 1, Next::Gone);
         check(Outcome::Unanswered(ErrorClass::Timeout), 1, retry_in(60));
         check(Outcome::Unanswered(ErrorClass::Timeout), 3, Next::Exhausted);
         check(hinted(429, 10), 1, retry_in(60));
@@ -116,7 +122,7 @@ mod tests {
 
     fn any_failure() -> impl Strategy<Value = Outcome> {
         let hint = prop::option::of((0_u64..1_000_000).prop_map(Duration::from_secs));
-        let status = (300_u16..600).prop_filter("410 is final", |status| *status != 410);
+        let status = (300_u16..600).prop_filter("final", |status| !matches!(status, 410 | 530));
         prop_oneof![
             (status, hint).prop_map(|(status, retry_after)| Outcome::Answered {
                 status,

@@ -6,9 +6,13 @@
 //! use std::time::Duration;
 //!
 //! use delivery::{Next, RetrySchedule, decide};
-//! use model::{Outcome, Timestamp};
+//! use model::{Jitter, Outcome, Timestamp};
 //!
-//! let schedule = RetrySchedule { delays: vec![Duration::from_secs(60)] };
+//! let schedule = RetrySchedule {
+//!     delays: vec![Duration::from_secs(60)],
+//!     jitter: Jitter::None,
+//!     gone_statuses: &[410],
+//! };
 //! let refused = Outcome::Answered { status: 500, retry_after: None };
 //! let now = Timestamp::from_seconds(1_776_254_400);
 //! let next = decide(refused, 1, &schedule, Duration::ZERO, now);

@@ -1,10 +1,15 @@
 use std::time::Duration;
 
+use model::Jitter;
+
 /// The delays between the attempts of a delivery, each counted from the end of the failed
 /// attempt. `n` delays make `n + 1` attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetrySchedule {
     pub delays: Vec<Duration>,
+    pub jitter: Jitter,
+    /// Answers after which the endpoint wants nothing more, ever.
+    pub gone_statuses: &'static [u16],
 }
 
 impl RetrySchedule {

@@ -9,7 +9,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends a value without the whitespace between its tokens and with strings escaped only where
-/// they have to be. Numbers keep their spelling.
+/// they have to be. Numbers keep their spelling, but for zeros that say nothing.
 pub(crate) fn value(out: &mut Vec<u8>, raw: &RawValue) {
     let text = raw.get();
     let bytes = text.as_bytes();
@@ -26,12 +26,46 @@ pub(crate) fn value(out: &mut Vec<u8>, raw: &RawValue) {
                 }
                 at = end;
             }
+            b'-' | b'0'..=b'9' => {
+                let end = number_end(bytes, at);
+                out.extend_from_slice(without_trailing_zeros(&text[at..end]).as_bytes());
+                at = end;
+            }
             byte => {
                 out.push(byte);
                 at += 1;
             }
         }
     }
+}
+
+fn number_end(bytes: &[u8], start: usize) -> usize {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let length = bytes[start..]
+        .iter()
+        .take_while(|byte| is_part(byte))
+        .count();
+    start + length
+}
+
+/// JavaScript writes `1.0` as `1` and `2.50` as `2.5`.
+fn without_trailing_zeros(number: &str) -> &str {
+    if !number.contains('.') || number.contains(['e', 'E']) {
+        return number;
+    }
+    number.trim_end_matches('0').trim_end_matches('.')
+}
+
+/// Appends a member to an object that was written before.
+pub(crate) fn insert(object: &mut Vec<u8>, name: &str, value: &[u8]) {
+    assert_eq!(object.pop(), Some(b'}'), "an object ends with a brace");
+    if object.last() != Some(&b'{') {
+        object.push(b',');
+    }
+    string(object, name);
+    object.push(b':');
+    object.extend_from_slice(value);
+    object.push(b'}');
 }
 
 /// The index behind the string that begins at `start`.
@@ -60,7 +94,7 @@ impl<'o> Object<'o> {
     }
 
     /// Appends a member's name; its value is to be appended to what this returns.
-    pub(crate) fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+    pub(crate) fn member(&mut self, name: &str) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');
         }
@@ -70,11 +104,11 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    pub(crate) fn text(&mut self, name: &'static str, text: &str) {
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
         string(self.member(name), text);
     }
 
-    pub(crate) fn value(&mut self, name: &'static str, raw: &RawValue) {
+    pub(crate) fn value(&mut self, name: &str, raw: &RawValue) {
         value(self.member(name), raw);
     }
 
@@ -96,9 +130,26 @@ mod tests {
 
     #[test]
     fn whitespace_between_tokens_goes_and_within_strings_stays() {
-        check(" { \"a b\" :\n[ 1 , 2.50 ] } ", r#"{"a b":[1,2.50]}"#);
+        check(" { \"a b\" :\n[ 1 , 2.50 ] } ", r#"{"a b":[1,2.5]}"#);
         check(r#"" \" } ""#, r#"" \" } ""#);
         check(r#""\\""#, r#""\\""#);
+    }
+
+    #[test]
+    fn numbers_are_spelled_as_javascript_does() {
+        check(
+            "[1.0,-2.50,0.0,100,1e5,1.50e2]",
+            "[1,-2.5,0,100,1e5,1.50e2]",
+        );
+    }
+
+    #[test]
+    fn a_member_is_added_to_an_object() {
+        for (object, with) in [("{}", r#"{"a":1}"#), (r#"{"b":2}"#, r#"{"b":2,"a":1}"#)] {
+            let mut object = object.as_bytes().to_vec();
+            insert(&mut object, "a", b"1");
+            assert_eq!(object, with.as_bytes());
+        }
     }
 
     #[test]

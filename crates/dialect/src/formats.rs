@@ -2,112 +2,94 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use model::{Endpoint, Event, FieldError, Timestamp};
-use secrecy::SecretString;
+use model::{Endpoint, Event, FieldError, Submission};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
 
-use crate::{Delivered, Profile, keyport, profile, standard};
+use crate::names::Names;
+use crate::options::{self, Unmapped};
+use crate::profile::OptionDoc;
+use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::{
+    Batch, Delivered, Profile, cloudevents, discord, getkeymanager, github, keygen, keyport,
+    keyport_docs, licvalidator, profile, slack, standard, stripe, traffic,
+};
 
 /// A wire format with its habits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Standard Webhooks 1.0.0.
     Standard,
+    /// KeyPort, as its guide has it.
     KeyPort,
-}
-
-/// A request, ready to be sent: the bytes that were signed are the bytes to send.
-#[derive(Clone, Debug)]
-pub struct Rendered {
-    /// Includes `content-type`. Names in lower case, values visible ASCII.
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Bytes,
-}
-
-/// Why an event could not be put on the wire; trying again does not help.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RenderError {
-    #[error("the dialect has no name for this event type")]
-    NotExpressible,
-    #[error("no secret of the endpoint signs at this time")]
-    NoSecret,
-    #[error("the endpoint's secret is not one of its dialect: {0}")]
-    BadSecret(&'static str),
-    #[error("the event's data is not what its type promises: {0}")]
-    BadData(&'static str),
-}
-
-/// What a receiver learns from a request that verifies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// Identifies the delivery: the same on every attempt, so that receivers drop duplicates.
-    pub id: String,
-    /// In the dialect's own names.
-    pub event_type: String,
-}
-
-/// Why a request does not verify, in words for the person who reads it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    #[error("the header {0} is missing")]
-    MissingHeader(&'static str),
-    #[error("the header {header} is not {expected}")]
-    BadHeader {
-        header: &'static str,
-        expected: &'static str,
-    },
-    #[error("the timestamp is {0} s too old: tolerated are {tolerance} s", tolerance = standard::TOLERANCE_S)]
-    TooOld(u64),
-    #[error("the timestamp is {0} s too far ahead: tolerated are {tolerance} s", tolerance = standard::TOLERANCE_S)]
-    TooNew(u64),
-    #[error("signature mismatch: another secret, or the body was changed on its way")]
-    SignatureMismatch,
-    #[error("the secret given to verify with is not one of this dialect: {0}")]
-    BadSecret(&'static str),
-    #[error("the signature is right, but the body is not this dialect's: {0}")]
-    BadBody(&'static str),
-}
-
-/// A request as it came in, to be verified.
-pub(crate) struct Received<'a, 'h> {
-    pub(crate) secret: &'a SecretString,
-    pub(crate) headers: &'a dyn Fn(&str) -> Option<&'h str>,
-    pub(crate) body: &'a [u8],
-    pub(crate) now: Timestamp,
-}
-
-impl<'h> Received<'_, 'h> {
-    pub(crate) fn header(&self, name: &'static str) -> Result<&'h str, VerifyError> {
-        (self.headers)(name).ok_or(VerifyError::MissingHeader(name))
-    }
+    /// KeyPort, as its reference pages have it.
+    KeyPortDocs,
+    /// License Validator.
+    LicValidator,
+    Keygen,
+    /// Traffic Orchestrator.
+    Traffic,
+    GetKeyManager,
+    /// As Stripe signs and shapes its events.
+    Stripe,
+    /// As GitHub signs and shapes its events.
+    GitHub,
+    /// CloudEvents 1.0 over HTTP.
+    CloudEvents,
+    /// Messages to people in Slack.
+    Slack,
+    /// Messages to people in Discord.
+    Discord,
 }
 
 /// What a dialect's module provides; the habits stand in [`Profile`].
 pub(crate) struct Format {
     pub(crate) names: Names,
     pub(crate) render: fn(&Delivered<'_>, &str) -> Result<Rendered, RenderError>,
-    pub(crate) verify: fn(&Received<'_, '_>) -> Result<Verified, VerifyError>,
+    /// Several events in one request, where the dialect has that; each with its name.
+    pub(crate) render_batch: Option<RenderBatch>,
+    /// Whether the request is from somebody who knows the key: a secret, or a public key.
+    pub(crate) verify: fn(&Received<'_>, &str) -> Result<(), VerifyError>,
+    /// What a genuine request delivers.
+    pub(crate) identify: fn(&Received<'_>) -> Result<Verified, VerifyError>,
+    /// The events of a genuine request, as canonical ones.
+    pub(crate) parse: fn(&Received<'_>) -> Result<Vec<Submission>, ParseError>,
     pub(crate) check_secret: fn(&str) -> Result<(), &'static str>,
+    pub(crate) check_options: fn(&Map<String, Value>) -> Result<(), String>,
 }
 
-/// How a dialect names events.
-pub(crate) enum Names {
-    /// By their canonical names, a tenant's own types included.
-    Canonical,
-    /// By its own names: all of them, and which one an event has, if any.
-    Own {
-        all: &'static [&'static str],
-        of: fn(&Event) -> Option<&'static str>,
-    },
-}
+pub(crate) type RenderBatch = fn(&[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError>;
 
 impl Dialect {
-    pub const ALL: &'static [Self] = &[Self::Standard, Self::KeyPort];
+    pub const ALL: &'static [Self] = &[
+        Self::Standard,
+        Self::KeyPort,
+        Self::KeyPortDocs,
+        Self::LicValidator,
+        Self::Keygen,
+        Self::Traffic,
+        Self::GetKeyManager,
+        Self::Stripe,
+        Self::GitHub,
+        Self::CloudEvents,
+        Self::Slack,
+        Self::Discord,
+    ];
 
     pub(crate) const fn format(self) -> &'static Format {
         match self {
             Self::Standard => &standard::FORMAT,
             Self::KeyPort => &keyport::FORMAT,
+            Self::KeyPortDocs => &keyport_docs::FORMAT,
+            Self::LicValidator => &licvalidator::FORMAT,
+            Self::Keygen => &keygen::FORMAT,
+            Self::Traffic => &traffic::FORMAT,
+            Self::GetKeyManager => &getkeymanager::FORMAT,
+            Self::Stripe => &stripe::FORMAT,
+            Self::GitHub => &github::FORMAT,
+            Self::CloudEvents => &cloudevents::FORMAT,
+            Self::Slack => &slack::FORMAT,
+            Self::Discord => &discord::FORMAT,
         }
     }
 
@@ -116,7 +98,22 @@ impl Dialect {
         match self {
             Self::Standard => &profile::STANDARD,
             Self::KeyPort => &profile::KEYPORT,
+            Self::KeyPortDocs => &profile::KEYPORT_DOCS,
+            Self::LicValidator => &profile::LICVALIDATOR,
+            Self::Keygen => &profile::KEYGEN,
+            Self::Traffic => &profile::TRAFFIC,
+            Self::GetKeyManager => &profile::GETKEYMANAGER,
+            Self::Stripe => &profile::STRIPE,
+            Self::GitHub => &profile::GITHUB,
+            Self::CloudEvents => &profile::CLOUDEVENTS,
+            Self::Slack => &profile::SLACK,
+            Self::Discord => &profile::DISCORD,
         }
+    }
+
+    /// What an endpoint's `dialect_options` may hold.
+    pub fn options(self) -> impl Iterator<Item = &'static OptionDoc> {
+        profile::COMMON_OPTIONS.iter().chain(self.profile().options)
     }
 
     pub const fn name(self) -> &'static str {
@@ -135,25 +132,24 @@ impl Dialect {
         Self::from_name(&endpoint.dialect)
     }
 
-    /// What this dialect calls the event; `None` where it cannot express it.
-    pub fn event_name<'a>(self, event: &'a Event) -> Option<Cow<'a, str>> {
-        self.name_of(event).map(Cow::Borrowed)
-    }
-
-    pub(crate) fn name_of(self, event: &Event) -> Option<&str> {
-        match &self.format().names {
-            Names::Canonical => Some(event.event_type.as_str()),
-            Names::Own { of, .. } => of(event),
+    /// What this endpoint's receiver calls the event; `None` where it is not told of it.
+    pub fn event_name<'e>(self, endpoint: &Endpoint, event: &'e Event) -> Option<Cow<'e, str>> {
+        let names = &self.format().names;
+        if matches!(names, Names::Canonical) {
+            return Some(Cow::Borrowed(event.event_type.as_str()));
         }
+        let common = options::common(endpoint);
+        let own = names.of(event, common.extras);
+        own.map(Cow::Borrowed).or_else(|| match common.unmapped {
+            Unmapped::Skip => None,
+            Unmapped::Passthrough => Some(Cow::Borrowed(event.event_type.as_str())),
+        })
     }
 
     /// All event names of this dialect; where they are the canonical ones, without those that a
     /// tenant registered.
     pub fn event_names(self) -> Vec<&'static str> {
-        match &self.format().names {
-            Names::Canonical => model::CATALOG.iter().map(|entry| entry.name).collect(),
-            Names::Own { all, .. } => all.to_vec(),
-        }
+        self.format().names.all()
     }
 
     /// Serializes the event once and signs those bytes.
@@ -162,26 +158,58 @@ impl Dialect {
     /// the oldest one does until its time is over, and then the next.
     pub fn render(self, delivered: &Delivered<'_>) -> Result<Rendered, RenderError> {
         let name = self
-            .name_of(delivered.event)
+            .event_name(delivered.endpoint, delivered.event)
             .ok_or(RenderError::NotExpressible)?;
-        (self.format().render)(delivered, name)
+        let mut rendered = (self.format().render)(delivered, &name)?;
+        name_agent(&mut rendered, delivered.endpoint);
+        Ok(rendered)
+    }
+
+    /// Serializes several events of one endpoint into one request; one alone is sent as
+    /// [`Self::render`] does, or as a batch of one where the endpoint's format is the batch.
+    ///
+    /// # Panics
+    ///
+    /// If the batch is empty, or the dialect has none ([`Self::batch`] tells).
+    pub fn render_batch(self, batch: &[Delivered<'_>]) -> Result<Rendered, RenderError> {
+        if let [alone] = batch {
+            return self.render(alone);
+        }
+        let render = self.format().render_batch.expect("the dialect has batches");
+        let named: Result<Vec<_>, _> = batch
+            .iter()
+            .map(|delivered| {
+                let name = self.event_name(delivered.endpoint, delivered.event);
+                Ok((*delivered, name.ok_or(RenderError::NotExpressible)?))
+            })
+            .collect();
+        let mut rendered = render(&named?)?;
+        name_agent(&mut rendered, batch[0].endpoint);
+        Ok(rendered)
+    }
+
+    /// How the endpoint wants its events batched, if it does and its dialect can.
+    pub fn batch(self, endpoint: &Endpoint) -> Option<Batch> {
+        self.format()
+            .render_batch
+            .and_then(|_| options::common(endpoint).batch)
     }
 
     /// Checks a received request as its receiver would, in constant time where a secret is
-    /// involved. `headers` finds a header by its lower-case name.
-    pub fn verify<'h>(
+    /// involved. `key` is the secret, or the public key where the dialect signs with one.
+    pub fn verify(
         self,
-        secret: &SecretString,
-        headers: &dyn Fn(&str) -> Option<&'h str>,
-        body: &[u8],
-        now: Timestamp,
+        key: &SecretString,
+        received: &Received<'_>,
     ) -> Result<Verified, VerifyError> {
-        (self.format().verify)(&Received {
-            secret,
-            headers,
-            body,
-            now,
-        })
+        let format = self.format();
+        (format.verify)(received, key.expose_secret())?;
+        (format.identify)(received)
+    }
+
+    /// Reads the events of a request that was verified.
+    pub fn parse(self, received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+        (self.format().parse)(received)
     }
 
     /// Makes a secret that every HMAC dialect takes: `whsec_` and padded base64 of 32 bytes.
@@ -192,6 +220,23 @@ impl Dialect {
     /// Whether a secret that somebody brings along can sign in this dialect.
     pub fn check_secret(self, secret: &str) -> Result<(), FieldError> {
         (self.format().check_secret)(secret).map_err(|detail| FieldError::new("/secret", detail))
+    }
+
+    /// Whether these are options of this dialect.
+    pub fn check_options(self, given: &Map<String, Value>) -> Result<(), FieldError> {
+        (self.format().check_options)(given).map_err(options::error)?;
+        if given.contains_key("batch") && self.format().render_batch.is_none() {
+            let detail = format!("batch: the dialect {} has no batches", self.name());
+            return Err(options::error(detail));
+        }
+        Ok(())
+    }
+}
+
+fn name_agent(rendered: &mut Rendered, endpoint: &Endpoint) {
+    if let Some(agent) = options::common(endpoint).user_agent {
+        rendered.headers.retain(|(name, _)| *name != "user-agent");
+        rendered.headers.push(("user-agent", agent));
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn code(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// Lower-case hexadecimal.
-pub(crate) fn hex(code: &[u8; 32]) -> String {
+pub(crate) fn hex(code: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     code.iter()

@@ -1,85 +1,54 @@
 //! KeyPort, as its guide "Webhook-Based License Events" shows it.
 
-use std::borrow::Cow;
-
-use model::Event;
-use secrecy::ExposeSecret as _;
+use model::{Event, Submission};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::compact::{self, Object};
-use crate::formats::{Format, Names, Received};
-use crate::hmac_sha256::{code, hex, same};
-use crate::{Delivered, RenderError, Rendered, Verified, VerifyError};
+use crate::data::{Members, is_null};
+use crate::formats::Format;
+use crate::names::{Name, Names, When, same, when};
+use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::submitted::Submitted;
+use crate::{Delivered, options, whole_secret};
 
 pub(crate) const FORMAT: Format = Format {
-    names: Names::Own {
-        all: NAMES,
-        of: name,
-    },
+    names: Names::Own(NAMES),
     render,
+    render_batch: None,
     verify,
-    check_secret,
+    identify,
+    parse,
+    check_secret: whole_secret::check,
+    check_options: options::check::<options::None>,
 };
 
 const SIGNATURE: &str = "x-keyport-signature";
+const PREFIX: &str = "sha256=";
 
-const NAMES: &[&str] = &[
-    "license.bulk_revoked",
-    "license.created",
-    "license.expired",
-    "license.ip_blocked",
-    "license.ip_removed",
-    "license.ips_reset",
-    "license.revoked",
-    "license.transfer_rejected",
-    "license.transferred",
-    "webhook.test",
+pub(crate) const NAMES: &[Name] = &[
+    same("license.created"),
+    when("license.revoked", "license.revoked", When::Manual),
+    same("license.expired"),
+    same("license.ip_blocked"),
+    same("license.ip_removed"),
+    same("license.ips_reset"),
+    same("license.transferred"),
+    same("license.transfer_rejected"),
+    same("license.bulk_revoked"),
+    when("license.validation_failed", "license.ip_blocked", IP_LIMIT),
+    when("activation.failed", "license.ip_blocked", IP_LIMIT),
+    same(TEST),
 ];
 
-fn name(event: &Event) -> Option<&'static str> {
-    match event.event_type.as_str() {
-        "license.validation_failed" | "activation.failed" => (Cause::of(event)?.reason.as_deref()
-            == Some("ip_limit"))
-        .then_some("license.ip_blocked"),
-        "license.revoked" => {
-            // Without the flag somebody revoked it: only other machinery has a reason to say no.
-            (Cause::of(event)?.manual != Some(false)).then_some("license.revoked")
-        }
-        canonical => NAMES.iter().copied().find(|name| *name == canonical),
-    }
-}
+/// What a test sends is nobody's to map.
+const TEST: &str = "webhook.test";
 
-/// The members of `data` that decide whether KeyPort knows the event.
-struct Cause<'a> {
-    reason: Option<Cow<'a, str>>,
-    manual: Option<bool>,
-}
-
-impl<'a> Cause<'a> {
-    fn of(event: &'a Event) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Members<'a> {
-            #[serde(borrow)]
-            reason: Option<&'a RawValue>,
-            #[serde(borrow)]
-            manual: Option<&'a RawValue>,
-        }
-        let members: Members<'a> = serde_json::from_str(event.data.get()).ok()?;
-        Some(Self {
-            reason: members.reason.and_then(text),
-            manual: members
-                .manual
-                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
-        })
-    }
-}
+const IP_LIMIT: When = When::Reason("ip_limit");
 
 fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {
     let event = delivered.event;
-    // The signature is compared whole, so a rotated secret signs alone until its time is over.
-    let secret = delivered.endpoint.signing_secrets(delivered.now).last();
-    let secret = secret.ok_or(RenderError::NoSecret)?.value.expose_secret();
+    let secret = whole_secret::signing(delivered)?;
 
     let mut body = Vec::with_capacity(event.data.get().len() + 192);
     let mut members = Object::begin(&mut body);
@@ -89,7 +58,7 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     write_data(members.member("data"), event)?;
     members.end();
 
-    let signature = format!("sha256={}", hex(&code(secret.as_bytes(), &[&body])));
+    let signature = format!("{PREFIX}{}", whole_secret::signature(secret, &[&body]));
     Ok(Rendered {
         headers: vec![
             ("content-type", "application/json".to_owned()),
@@ -192,11 +161,11 @@ fn write_data(out: &mut Vec<u8>, event: &Event) -> Result<(), RenderError> {
 }
 
 /// Whether `data` is in KeyPort's shape already: its license has members that only KeyPort has,
-/// and nothing beside it waits to be mapped. What a test sends is nobody's to map.
+/// and nothing beside it waits to be mapped.
 fn is_keyports(event: &Event, data: &Data<'_>) -> bool {
     let has_keyports_members =
         |license: License<'_>| license.customer_email.is_some() || license.product_id.is_some();
-    event.event_type.as_str() == "webhook.test"
+    event.event_type.as_str() == TEST
         || (data.customer.is_none()
             && data.activation.is_none()
             && member(data.license).is_some_and(has_keyports_members))
@@ -208,7 +177,7 @@ fn write_license(
     data: &Data<'_>,
     event: &Event,
 ) -> Result<(), RenderError> {
-    let license: License<'_> = parse(license).ok_or(BAD_LICENSE)?;
+    let license: License<'_> = parse_object(license).ok_or(BAD_LICENSE)?;
     let email = |customer| member::<Email<'_>>(customer).and_then(|it| present(it.email));
     let customer_email = present(license.customer_email)
         .or_else(|| email(license.customer))
@@ -247,56 +216,108 @@ struct Activation<'a> {
 }
 
 fn present(value: Option<&RawValue>) -> Option<&RawValue> {
-    value.filter(|value| value.get() != "null")
+    value.filter(|value| !is_null(value))
 }
 
-fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+fn parse_object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     serde_json::from_str(raw.get()).ok()
 }
 
 /// An object that may be absent, or something else altogether.
 fn member<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    parse(raw?)
+    parse_object(raw?)
 }
 
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    parse(raw)
+fn verify(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
+    whole_secret::verify(received, SIGNATURE, PREFIX, secret, &[received.body])
 }
 
-/// The length of a secret, in characters.
-const SECRET_CHARACTERS: std::ops::RangeInclusive<usize> = 16..=256;
-
-fn check_secret(secret: &str) -> Result<(), &'static str> {
-    let visible = secret.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible && SECRET_CHARACTERS.contains(&secret.len()) {
-        Ok(())
-    } else {
-        Err("must be 16 to 256 visible ASCII characters")
-    }
+#[derive(Deserialize)]
+struct Body<'a> {
+    id: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    created: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
-fn verify(received: &Received<'_, '_>) -> Result<Verified, VerifyError> {
-    let given = received.header(SIGNATURE)?;
-    let given = given
-        .strip_prefix("sha256=")
-        .ok_or(VerifyError::BadHeader {
-            header: SIGNATURE,
-            expected: "sha256= and 64 lower-case hexadecimal digits",
-        })?;
-    let key = received.secret.expose_secret().as_bytes();
-    if !same(&hex(&code(key, &[received.body])), given) {
-        return Err(VerifyError::SignatureMismatch);
-    }
-    #[derive(Deserialize)]
-    struct Body {
-        id: String,
-        #[serde(rename = "type")]
-        event_type: String,
-    }
-    let body: Body = serde_json::from_slice(received.body)
-        .map_err(|_| VerifyError::BadBody("expected a JSON object with the members id and type"))?;
+const EXPECTED: &str = "expected a JSON object with the members id and type";
+
+fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
+    let body: Body<'_> =
+        serde_json::from_slice(received.body).map_err(|_| VerifyError::BadBody(EXPECTED))?;
     Ok(Verified {
         id: body.id,
         event_type: body.event_type,
     })
+}
+
+fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+    let bad = |_| ParseError::BadBody(EXPECTED);
+    let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
+    let data = body.data.map_or(Ok(Members::default()), |data| {
+        serde_json::from_str(data.get()).map_err(bad)
+    })?;
+    let license: Members<'_> = member(data.get("license")).unwrap_or_default();
+    let product = license.get("product_id").and_then(crate::data::text);
+    let canonical = match (body.event_type.as_str(), body.data) {
+        (TEST, Some(data)) => data.get().as_bytes().to_vec(),
+        _ => canonical(&data, &license),
+    };
+    let submitted = Submitted {
+        id: Some(&body.id),
+        name: &body.event_type,
+        occurred_at: body.created.as_deref(),
+        product: product.as_deref(),
+        data: &canonical,
+        ..Submitted::default()
+    };
+    Ok(vec![submitted.submit(&FORMAT.names)?])
+}
+
+/// Canonical `data`: what KeyPort keeps in the license goes to the customer, the address to the
+/// activation.
+fn canonical(data: &Members<'_>, license: &Members<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut members = Object::begin(&mut out);
+    let elsewhere = |name: &str| matches!(name, "customer_email" | "product_id");
+    if data.get("license").is_some() {
+        let mut object = Object::begin(members.member("license"));
+        for (name, value) in license.0.iter().filter(|(name, _)| !elsewhere(name)) {
+            object.value(name, value);
+        }
+        object.end();
+    }
+    for (part, name, value) in [
+        ("customer", "email", license.get("customer_email")),
+        ("activation", "ip_address", data.get("ip_address")),
+        (
+            "previous_customer",
+            "email",
+            data.get("previous_customer_email"),
+        ),
+    ] {
+        if let Some(value) = value {
+            let mut object = Object::begin(members.member(part));
+            object.value(name, value);
+            object.end();
+        }
+    }
+    let is_mapped = |name: &str| {
+        matches!(
+            name,
+            "license"
+                | "customer"
+                | "activation"
+                | "previous_customer"
+                | "ip_address"
+                | "previous_customer_email"
+        )
+    };
+    for (name, value) in data.0.iter().filter(|(name, _)| !is_mapped(name)) {
+        members.value(name, value);
+    }
+    members.end();
+    out
 }

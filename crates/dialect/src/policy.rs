@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use model::{Circuit, CircuitAction, Endpoint, FieldError, OnExhausted, RateLimit, Retry};
+use model::{Circuit, CircuitAction, Endpoint, FieldError, Jitter, OnExhausted, RateLimit, Retry};
 
-use crate::Dialect;
+use crate::{Batch, Dialect};
 
 /// Requests in flight to one endpoint at most, unless it says otherwise.
 pub const MAX_IN_FLIGHT_DEFAULT: usize = 64;
@@ -21,20 +21,32 @@ pub const OPEN_AFTER_MAX: u32 = 1_000;
 pub struct Policy {
     /// From the end of each failed attempt to the next.
     pub schedule_delays: Vec<Duration>,
-    /// Whether delays are lengthened at random, by at most a tenth.
-    pub jitter: bool,
+    pub jitter: Jitter,
+    /// Answers that disable the endpoint.
+    pub gone_statuses: &'static [u16],
     /// Of the whole exchange.
     pub timeout: Duration,
     /// Consecutive failed attempts after which the circuit opens.
     pub open_after: u32,
     pub circuit_action: CircuitAction,
     pub on_exhausted: OnExhausted,
+    /// Deliveries in flight at most: with batches, several travel in one request.
     pub max_in_flight: usize,
+    /// Requests in flight at most.
+    pub requests_max: usize,
+    /// Which events leave together, if any do.
+    pub batch: Option<Batch>,
     /// `None`: as fast as it takes them.
     pub rate_per_second: Option<u32>,
 }
 
 impl Policy {
+    /// How long an attempt takes at most, gathering a batch included.
+    pub fn exchange_max(&self) -> Duration {
+        let gathering = self.batch.map_or(0, |batch| batch.max_wait_ms.into());
+        self.timeout + Duration::from_millis(gathering)
+    }
+
     /// The policy of an endpoint. One whose dialect this build does not know is treated as a
     /// `standard` one: its deliveries cannot be rendered, but still end on a schedule.
     pub fn of(endpoint: &Endpoint) -> Self {
@@ -52,17 +64,32 @@ impl Policy {
             .max_in_flight
             .map(usize::try_from)
             .and_then(Result::ok);
+        let requests_max = max_in_flight.unwrap_or(MAX_IN_FLIGHT_DEFAULT).max(1);
+        let batch = Dialect::of(endpoint).and_then(|dialect| dialect.batch(endpoint));
         Self {
             schedule_delays: delays_s.iter().map(seconds).collect(),
-            jitter: profile.jitter,
+            jitter: match (profile.jitter, &endpoint.retry) {
+                // The steps are for the dialect's own delays.
+                (Jitter::Steps { .. }, Some(_)) => Jitter::Tenth,
+                (jitter, _) => jitter,
+            },
+            gone_statuses: profile.gone_statuses,
             timeout: seconds(&endpoint.timeout_s.unwrap_or(profile.timeout_s)),
             open_after: circuit.open_after.unwrap_or(profile.open_after).max(1),
             circuit_action: circuit.action.unwrap_or(profile.circuit_action),
             on_exhausted: endpoint.on_exhausted.unwrap_or(profile.on_exhausted),
-            max_in_flight: max_in_flight.unwrap_or(MAX_IN_FLIGHT_DEFAULT).max(1),
+            max_in_flight: batch.map_or(requests_max, in_flight_of_batches),
+            requests_max,
+            batch,
             rate_per_second: endpoint.rate_limit.map(|rate| rate.per_second.max(1)),
         }
     }
+}
+
+/// Deliveries in flight where they travel in batches: enough to fill one while others are under
+/// way.
+fn in_flight_of_batches(batch: Batch) -> usize {
+    usize::try_from(batch.max_events * 4).unwrap_or(usize::MAX)
 }
 
 /// What an endpoint wants otherwise than its dialect, before it is checked.

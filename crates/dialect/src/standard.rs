@@ -2,23 +2,54 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use model::{EndpointSecret, Timestamp};
+use model::{Endpoint, EndpointSecret, KeyAlgorithm, Submission};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::formats::{Format, Names, Received, SECRET_PREFIX};
+use crate::formats::{Format, SECRET_PREFIX};
 use crate::hmac_sha256::{code, same};
-use crate::{Delivered, RenderError, Rendered, Verified, VerifyError};
+use crate::names::Names;
+use crate::profile::{OptionDoc, option};
+use crate::public_key::{PublicKey, WHPK};
+use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::rsa_sha256::Padding;
+use crate::submitted::Submitted;
+use crate::{Delivered, options};
 
 pub(crate) const FORMAT: Format = Format {
     names: Names::Canonical,
     render,
-    verify,
+    render_batch: None,
+    verify: verify_signature,
+    identify,
+    parse,
     check_secret,
+    check_options: options::check::<Options>,
 };
 
-/// How far a request's timestamp may lie from the receiver's clock, in seconds.
-pub(crate) const TOLERANCE_S: u64 = 5 * 60;
+/// What `dialect_options` may hold.
+pub(crate) const OPTIONS: &[OptionDoc] = &[
+    option(
+        "svix_headers",
+        "false, true",
+        "the three headers under Svix's names too",
+    ),
+    option(
+        "ed25519",
+        "false, true",
+        "a further signature v1a,<base64>, made with the tenant's Ed25519 key",
+    ),
+];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// Whether the three headers are there under Svix's names too, for receivers of its libraries.
+    svix_headers: bool,
+    /// Whether the tenant's Ed25519 key signs too.
+    ed25519: bool,
+}
 
 /// Signatures in one request at most; of more secrets the newest sign.
 const SIGNATURES_MAX: usize = 8;
@@ -27,6 +58,7 @@ const SIGNATURES_MAX: usize = 8;
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {
+    let options: Options = options::own(delivered.endpoint)?;
     let event = delivered.event;
     let data = event.data.get();
     let mut body = Vec::with_capacity(data.len() + name.len() + 96);
@@ -42,19 +74,46 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     }
     body.push(b'}');
 
-    let timestamp = delivered.now.as_seconds().to_string();
-    let secrets = delivered.endpoint.signing_secrets(delivered.now);
-    let signature = signatures(secrets, event.id.as_str(), &timestamp, &body)?;
+    let mut signed = signed_headers(delivered, &body)?;
+    if options.ed25519 {
+        let [(_, id), (_, timestamp), (_, signatures)] = &mut signed;
+        let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &body].concat();
+        signatures.push(' ');
+        signatures.push_str(ASYMMETRIC_VERSION);
+        BASE64.encode_string(delivered.keys.ed25519(&message)?, signatures);
+    }
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    if options.svix_headers {
+        let names = ["svix-id", "svix-timestamp", "svix-signature"];
+        let values = signed.iter().map(|(_, value)| value.clone());
+        headers.extend(names.into_iter().zip(values));
+    }
+    headers.extend(signed);
     Ok(Rendered {
-        headers: vec![
-            ("content-type", "application/json".to_owned()),
-            ("webhook-id", event.id.to_string()),
-            ("webhook-timestamp", timestamp),
-            ("webhook-signature", signature),
-        ],
+        headers,
         body: body.into(),
     })
 }
+
+/// The three headers that identify, date and sign a body.
+pub(crate) fn signed_headers(
+    delivered: &Delivered<'_>,
+    body: &[u8],
+) -> Result<[(&'static str, String); 3], RenderError> {
+    let id = delivered.event.id.as_str();
+    let timestamp = delivered.now.as_seconds().to_string();
+    let secrets = delivered.endpoint.signing_secrets(delivered.now);
+    let signature = signatures(secrets, id, &timestamp, body)?;
+    Ok([
+        (ID, id.to_owned()),
+        (TIMESTAMP, timestamp),
+        (SIGNATURE, signature),
+    ])
+}
+
+const ID: &str = "webhook-id";
+const TIMESTAMP: &str = "webhook-timestamp";
+const SIGNATURE: &str = "webhook-signature";
 
 fn signatures<'a>(
     secrets: impl Iterator<Item = &'a EndpointSecret>,
@@ -87,10 +146,18 @@ fn sign_into(list: &mut String, key: &[u8], [id, timestamp]: [&str; 2], body: &[
 }
 
 const VERSION: &str = "v1,";
+const ASYMMETRIC_VERSION: &str = "v1a,";
+
+/// The tenant's keys that sign for this endpoint.
+pub(crate) fn signed_with(endpoint: &Endpoint) -> Vec<KeyAlgorithm> {
+    let options: Options = options::own(endpoint).unwrap_or_default();
+    let key = options.ed25519.then_some(KeyAlgorithm::Ed25519);
+    key.into_iter().collect()
+}
 
 const SECRET_EXPECTED: &str = "must be whsec_ and the base64 of 24 to 64 bytes";
 
-fn check_secret(secret: &str) -> Result<(), &'static str> {
+pub(crate) fn check_secret(secret: &str) -> Result<(), &'static str> {
     if secret.starts_with(SECRET_PREFIX) {
         key(secret).map(drop)
     } else {
@@ -106,51 +173,94 @@ fn key(secret: &str) -> Result<Vec<u8>, &'static str> {
         .ok_or(SECRET_EXPECTED)
 }
 
-fn verify(received: &Received<'_, '_>) -> Result<Verified, VerifyError> {
-    let id = received.header("webhook-id")?;
-    let timestamp = received.header("webhook-timestamp")?;
-    let given = received.header("webhook-signature")?;
-    check_age(timestamp, received.now)?;
-    let key = key(received.secret.expose_secret()).map_err(VerifyError::BadSecret)?;
-    if !given
-        .split(' ')
-        .any(|signature| signature.starts_with(VERSION))
-    {
+pub(crate) fn verify_signature(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
+    let id = received.header(ID)?;
+    let timestamp = received.header(TIMESTAMP)?;
+    let given = received.header(SIGNATURE)?;
+    received.check_unix_age(TIMESTAMP, timestamp)?;
+    if secret.starts_with(WHPK) {
+        return verify_asymmetric(received, [id, timestamp, given], secret);
+    }
+    let key = key(secret).map_err(VerifyError::BadSecret)?;
+    let mut signatures = given.split(' ');
+    if !signatures.clone().any(|it| it.starts_with(VERSION)) {
         return Err(VerifyError::BadHeader {
-            header: "webhook-signature",
+            header: SIGNATURE,
             expected: "a list of v1,<base64>",
         });
     }
     let mut expected = String::new();
     sign_into(&mut expected, &key, [id, timestamp], received.body);
-    if !given.split(' ').any(|signature| same(&expected, signature)) {
-        return Err(VerifyError::SignatureMismatch);
+    if signatures.any(|signature| same(&expected, signature)) {
+        Ok(())
+    } else {
+        Err(VerifyError::SignatureMismatch)
     }
-    #[derive(Deserialize)]
-    struct Body {
-        #[serde(rename = "type")]
-        event_type: String,
+}
+
+fn verify_asymmetric(
+    received: &Received<'_>,
+    [id, timestamp, given]: [&str; 3],
+    key: &str,
+) -> Result<(), VerifyError> {
+    let key = PublicKey::read(key).map_err(VerifyError::BadSecret)?;
+    let message = [
+        id.as_bytes(),
+        b".",
+        timestamp.as_bytes(),
+        b".",
+        received.body,
+    ];
+    let message = message.concat();
+    let mut signatures = given
+        .split(' ')
+        .filter_map(|it| it.strip_prefix(ASYMMETRIC_VERSION))
+        .peekable();
+    if signatures.peek().is_none() {
+        return Err(VerifyError::BadHeader {
+            header: SIGNATURE,
+            expected: "a list with a v1a,<base64>",
+        });
     }
-    let body: Body = serde_json::from_slice(received.body)
+    let is_signature = |encoded: &str| {
+        let signature = BASE64.decode(encoded);
+        signature.is_ok_and(|signature| key.verifies(Padding::Pss, &message, &signature))
+    };
+    if signatures.take(SIGNATURES_MAX).any(is_signature) {
+        Ok(())
+    } else {
+        Err(VerifyError::SignatureMismatch)
+    }
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    event_type: String,
+    timestamp: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
+    let body: Body<'_> = serde_json::from_slice(received.body)
         .map_err(|_| VerifyError::BadBody("expected a JSON object with the member type"))?;
     Ok(Verified {
-        id: id.to_owned(),
+        id: received.header(ID)?.to_owned(),
         event_type: body.event_type,
     })
 }
 
-fn check_age(timestamp: &str, now: Timestamp) -> Result<(), VerifyError> {
-    let seconds: i64 = timestamp.parse().map_err(|_| VerifyError::BadHeader {
-        header: "webhook-timestamp",
-        expected: "a time in whole seconds since 1970",
-    })?;
-    let sent_at = Timestamp::from_seconds(seconds);
-    let (behind, ahead) = (now.since(sent_at).as_secs(), sent_at.since(now).as_secs());
-    if behind > TOLERANCE_S {
-        Err(VerifyError::TooOld(behind - TOLERANCE_S))
-    } else if ahead > TOLERANCE_S {
-        Err(VerifyError::TooNew(ahead - TOLERANCE_S))
-    } else {
-        Ok(())
-    }
+fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+    let expected = "expected a JSON object with the members type, timestamp and data";
+    let body: Body<'_> =
+        serde_json::from_slice(received.body).map_err(|_| ParseError::BadBody(expected))?;
+    let submitted = Submitted {
+        id: (received.headers)(ID),
+        name: &body.event_type,
+        occurred_at: body.timestamp.as_deref(),
+        data: body.data.map_or(b"{}", |data| data.get().as_bytes()),
+        ..Submitted::default()
+    };
+    Ok(vec![submitted.submit(&FORMAT.names)?])
 }

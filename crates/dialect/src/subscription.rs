@@ -1,7 +1,7 @@
 use model::{Endpoint, Event, EventType, FieldError};
 
 use crate::Dialect;
-use crate::formats::Names;
+use crate::names::Names;
 
 /// Entries of an endpoint's `event_types` at most.
 pub const EVENT_TYPES_MAX: usize = 200;
@@ -57,11 +57,11 @@ impl Dialect {
                 .product
                 .as_deref()
                 .is_none_or(|product| event.product.as_deref() == Some(product))
-            && self.name_of(event).is_some_and(|name| {
+            && self.event_name(endpoint, event).is_some_and(|name| {
                 endpoint
                     .event_types
                     .iter()
-                    .any(|pattern| matches(pattern, name))
+                    .any(|pattern| matches(pattern, &name))
             })
     }
 }

@@ -1,42 +1,103 @@
-use delivery::{Next, RetrySchedule};
-use dialect::{Delivered, Dialect};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dialect::{Delivered, Dialect, Rendered};
 use model::{
-    Attempt, AttemptId, Endpoint, ErrorClass, Outcome, RESPONSE_BODY_KEPT_MAX, Timestamp, Work,
+    Attempt, AttemptId, Endpoint, ErrorClass, Outcome, RESPONSE_BODY_KEPT_MAX, TRACE_PARENT_HEADER,
+    Timestamp, TraceParent, Work,
 };
 use sender::{Reply, Request, Sender};
-use std::time::Duration;
-use telemetry::AttemptLabel;
+use store::Directory;
+use telemetry::{AttemptLabel, Span, Traces};
 
-/// Renders, signs and sends: one request, at most `timeout` long.
-pub(crate) async fn exchange(
-    sender: &Sender,
-    work: &Work,
-    endpoint: &Endpoint,
-    timeout: Duration,
-    now: Timestamp,
-) -> Reply {
-    let delivered = Delivered {
-        event: &work.event,
-        endpoint,
-        delivery: work.delivery,
-        now,
-    };
-    let rendered = Dialect::from_name(&endpoint.dialect).map(|dialect| dialect.render(&delivered));
-    let Some(Ok(rendered)) = rendered else {
-        return Reply {
-            outcome: Outcome::Unanswered(ErrorClass::RenderFailed),
-            duration: Duration::ZERO,
-            headers: Vec::new(),
-            body: Vec::new(),
+use crate::signing::KeyRing;
+
+/// What every request needs.
+#[derive(Debug)]
+pub(crate) struct Exchanges {
+    sender: Arc<Sender>,
+    directory: Arc<Directory>,
+    key_ring: KeyRing,
+    traces: Traces,
+}
+
+impl Exchanges {
+    pub(crate) fn new(
+        sender: Arc<Sender>,
+        directory: Arc<Directory>,
+        traces: Traces,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            sender,
+            directory,
+            traces,
+            key_ring: KeyRing::default(),
+        })
+    }
+
+    /// Renders, signs and sends: one request, at most `timeout` long, for one delivery or for a
+    /// batch to the same endpoint.
+    pub(crate) async fn make(
+        &self,
+        works: &[Work],
+        endpoint: &Endpoint,
+        timeout: Duration,
+        now: Timestamp,
+    ) -> Reply {
+        let begin = |work| self.traces.attempt(work, now);
+        let spans: Vec<_> = works.iter().filter_map(begin).collect();
+        let trace = spans.first().map(Span::trace_parent);
+        let reply = match self.render(works, endpoint, now) {
+            Some(mut rendered) => {
+                if let Some(trace) = trace {
+                    send_along(trace, &mut rendered, endpoint);
+                }
+                let request = Request {
+                    url: &endpoint.url,
+                    rendered,
+                    headers: &endpoint.headers,
+                    timeout,
+                };
+                self.sender.send(request).await
+            }
+            None => Reply {
+                outcome: Outcome::Unanswered(ErrorClass::RenderFailed),
+                duration: Duration::ZERO,
+                headers: Vec::new(),
+                body: Vec::new(),
+            },
         };
-    };
-    let request = Request {
-        url: &endpoint.url,
-        rendered,
-        headers: &endpoint.headers,
-        timeout,
-    };
-    sender.send(request).await
+        for span in spans {
+            span.end(label(reply.outcome).result(), now.plus(reply.duration));
+        }
+        reply
+    }
+
+    fn render(&self, works: &[Work], endpoint: &Endpoint, now: Timestamp) -> Option<Rendered> {
+        let keys = self.key_ring.of(endpoint, &self.directory.snapshot());
+        let batch: Vec<_> = works
+            .iter()
+            .map(|work| Delivered {
+                event: &work.event,
+                endpoint,
+                delivery: work.delivery,
+                keys: &keys,
+                now,
+            })
+            .collect();
+        Dialect::of(endpoint)?.render_batch(&batch).ok()
+    }
+}
+
+/// Tells the receiver the trace, unless the dialect or the endpoint has its own use for the header.
+fn send_along(trace: TraceParent, rendered: &mut Rendered, endpoint: &Endpoint) {
+    let is_it = |name: &str| name.eq_ignore_ascii_case(TRACE_PARENT_HEADER);
+    let taken = rendered.headers.iter().any(|(name, _)| is_it(name))
+        || endpoint.headers.keys().any(|name| is_it(name));
+    if !taken {
+        let header = (TRACE_PARENT_HEADER, trace.to_string());
+        rendered.headers.push(header);
+    }
 }
 
 /// The attempt as it is kept.
@@ -60,19 +121,4 @@ pub(crate) const fn label(outcome: Outcome) -> AttemptLabel {
         Outcome::Answered { status, .. } => AttemptLabel::Status(status),
         Outcome::Unanswered(class) => AttemptLabel::Error(class.as_str()),
     }
-}
-
-/// Draws the jitter and decides what follows the attempt that ended `now`.
-pub(crate) fn decide(
-    work: &Work,
-    outcome: Outcome,
-    schedule: &RetrySchedule,
-    jitter: bool,
-    now: Timestamp,
-) -> Next {
-    let spread = match schedule.delay_after(work.position()) {
-        Some(delay) if jitter => ambient::random_below(delay / 10),
-        _ => Duration::ZERO,
-    };
-    delivery::decide(outcome, work.position(), schedule, spread, now)
 }

@@ -17,7 +17,7 @@ const BATCH_MAX: usize = 256;
 const BATCHES_IN_FLIGHT: usize = 4;
 /// How long settlements wait for one another; the deliveries they end have arrived already.
 const SETTLE_LINGER: Duration = Duration::from_millis(1);
-/// A claim outlives its attempt's timeout by this much, for what stands around the request.
+/// A claim outlives its attempt by this much, for what stands around the request.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the store says of a delivery.
@@ -79,7 +79,7 @@ impl Claims {
             attempt: work.attempt,
             endpoint: work.endpoint,
             rate_per_second: policy.rate_per_second,
-            lease: policy.timeout + LEASE_MARGIN,
+            lease: policy.exchange_max() + LEASE_MARGIN,
         };
         self.claims.submit(request).await.ok()
     }

@@ -15,9 +15,11 @@ use store::{Record, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use crate::Dispatcher;
-use crate::attempt::{attempt, decide, exchange, label};
+use crate::attempt::{attempt, label};
+use crate::batches::Sent;
 use crate::claims::Known;
 use crate::lane::{Entry, Lane, Permit};
+use crate::schedule::decide;
 
 /// An endpoint that this process has not heard of is looked up, but not more often than this.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(250);
@@ -144,37 +146,39 @@ impl Dispatcher {
     async fn attempt(
         &self,
         work: &Work,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         lane: &Lane,
         permit: Permit,
         troubled: bool,
     ) -> End {
         let metrics = &self.parts.metrics;
-        let started_at = ambient::now();
         metrics.in_flight.inc();
-        let reply = exchange(
-            &self.parts.sender,
-            work,
-            endpoint,
-            lane.policy.timeout,
-            started_at,
-        )
-        .await;
+        let sent = self.send(work, endpoint, lane).await;
         metrics.in_flight.dec();
         drop(permit);
+        let Some(Sent {
+            reply,
+            started_at,
+            leads,
+        }) = sent
+        else {
+            return End::Unfinished;
+        };
 
         let outcome = reply.outcome;
         let now = ambient::now();
-        metrics.attempted(
-            &endpoint.dialect,
-            label(outcome),
-            reply.duration.as_secs_f64(),
-        );
-        let next = decide(work, outcome, &lane.schedule, lane.policy.jitter, now);
-        let settled = if next == Next::Delivered {
-            Settled::Succeeded
-        } else {
-            Settled::Failed
+        if leads {
+            let seconds = reply.duration.as_secs_f64();
+            metrics.attempted(&endpoint.dialect, label(outcome), seconds);
+            let by_customer = metrics.by_customer();
+            by_customer.attempted(endpoint.id, label(outcome), seconds);
+        }
+        let next = decide(work.position(), outcome, &lane.schedule, now);
+        let settled = match next {
+            Next::Delivered => Settled::Succeeded,
+            // A failed batch is one failure of the endpoint.
+            _ if !leads => Settled::Released,
+            Next::RetryAt(_) | Next::Exhausted | Next::Gone => Settled::Failed,
         };
         lane.finished(next == Next::Delivered);
         let change = self
@@ -213,6 +217,27 @@ impl Dispatcher {
                 self.record(work, attempt, Verdict::Failed).await
             }
         }
+    }
+
+    /// Makes the request, alone or with others. Retries go alone, so that an event that its
+    /// receiver refuses spoils its neighbours no second time, and urgent events do not wait.
+    async fn send(&self, work: &Work, endpoint: &Arc<Endpoint>, lane: &Lane) -> Option<Sent> {
+        if work.attempt == 1
+            && !work.is_urgent()
+            && let Some(batcher) = lane.batcher(&self.exchanges)
+        {
+            return batcher.send(work, endpoint).await;
+        }
+        let started_at = ambient::now();
+        let works = std::slice::from_ref(work);
+        let timeout = lane.policy.timeout;
+        let exchange = self.exchanges.make(works, endpoint, timeout, started_at);
+        let reply = exchange.await;
+        Some(Sent {
+            reply,
+            started_at,
+            leads: true,
+        })
     }
 
     fn circuit_changed(&self, endpoint: &Endpoint, lane: &Lane, change: CircuitChange) {
@@ -272,16 +297,16 @@ impl Dispatcher {
     }
 
     async fn record(&self, work: &Work, attempt: Option<Attempt>, verdict: Verdict) -> End {
-        let finished = &self.parts.metrics.finished;
+        let finished = |status| {
+            let metrics = &self.parts.metrics;
+            metrics.finished.with_label_values(&[status]).inc();
+            let tenant = work.event.tenant.as_str();
+            metrics.by_customer().finished(tenant, status);
+            End::Done
+        };
         let end = match verdict {
-            Verdict::Delivered => {
-                finished.with_label_values(&["delivered"]).inc();
-                End::Done
-            }
-            Verdict::Failed => {
-                finished.with_label_values(&["failed"]).inc();
-                End::Done
-            }
+            Verdict::Delivered => finished("delivered"),
+            Verdict::Failed => finished("failed"),
             Verdict::Retrying { .. } => End::Done,
             Verdict::Held(_) => End::Held,
         };

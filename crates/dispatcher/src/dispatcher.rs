@@ -6,12 +6,13 @@ use model::Work;
 use sender::Sender;
 use shared_state::SharedState;
 use store::{Directory, Store, StoreWatch};
-use telemetry::Metrics;
+use telemetry::{Metrics, Traces};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::arrival::{Arrived, Read, Unreadable, read};
+use crate::attempt::Exchanges;
 use crate::circuits::OpenCircuits;
 use crate::claims::Claims;
 use crate::delivering::End;
@@ -38,6 +39,7 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     pub sender: Arc<Sender>,
     pub metrics: Metrics,
+    pub traces: Traces,
     /// How long records wait for one another: nobody but the broker waits for them, and a larger
     /// group costs the database less. What is not recorded when the process is killed is sent
     /// again, unless the shared state outlives it.
@@ -48,6 +50,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Dispatcher {
     pub(crate) parts: Parts,
+    pub(crate) exchanges: Arc<Exchanges>,
     pub(crate) lanes: Lanes,
     pub(crate) holding: Holding,
     pub(crate) bulk_watermark: Watermark,
@@ -76,6 +79,11 @@ impl Dispatcher {
             &parts.metrics,
         );
         Arc::new(Self {
+            exchanges: Exchanges::new(
+                Arc::clone(&parts.sender),
+                Arc::clone(&parts.directory),
+                parts.traces.clone(),
+            ),
             lanes: Lanes::default(),
             holding: Holding::default(),
             bulk_watermark: Watermark::default(),

@@ -1,13 +1,17 @@
 //! The way to one endpoint: how many requests may be in flight, and the short line before it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use delivery::{LineLoad, RetrySchedule, Round, in_flight_limit, line_admits};
 use dialect::Policy;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+
+use crate::attempt::Exchanges;
+use crate::batches::{Batcher, Batching};
+use crate::schedule;
 
 /// Requests that urgent deliveries may have in flight beyond the endpoint's limit, so that a full
 /// lane does not delay them.
@@ -28,6 +32,7 @@ pub(crate) struct Lane {
     pub(crate) policy: Policy,
     pub(crate) schedule: RetrySchedule,
     traffic: Mutex<Traffic>,
+    batcher: OnceLock<Batcher>,
 }
 
 #[derive(Debug, Default)]
@@ -62,15 +67,33 @@ pub(crate) enum Entry {
 
 impl Lane {
     pub(crate) fn new(revision: u64, policy: Policy) -> Self {
-        let schedule = RetrySchedule {
-            delays: policy.schedule_delays.clone(),
-        };
+        let schedule = schedule::of(&policy);
         Self {
             revision,
             policy,
             schedule,
             traffic: Mutex::default(),
+            batcher: OnceLock::new(),
         }
+    }
+
+    /// Where the endpoint's events gather, if it wants them in batches.
+    pub(crate) fn batcher(&self, exchanges: &Arc<Exchanges>) -> Option<&Batcher> {
+        let bounds = self.policy.batch?;
+        let batching = || Batching {
+            bounds,
+            requests_max: self.policy.requests_max,
+            timeout: self.policy.timeout,
+            exchanges: Arc::clone(exchanges),
+        };
+        Some(self.batcher.get_or_init(|| Batcher::spawn(batching())))
+    }
+
+    /// When a delivery that gets its turn now will be asked for an answer: what gathers for a batch
+    /// is not left unanswered.
+    fn begins(&self, now: Instant) -> Instant {
+        let gathering = self.policy.batch.map(|batch| batch.max_wait_ms.into());
+        now + Duration::from_millis(gathering.unwrap_or(0))
     }
 
     pub(crate) fn enter(self: &Arc<Self>, urgent: bool, now: Instant) -> Entry {
@@ -83,7 +106,7 @@ impl Lane {
             in_flight < limit && traffic.urgent.is_empty() && traffic.bulk.is_empty()
         };
         if open {
-            let ticket = traffic.start(now);
+            let ticket = traffic.start(self.begins(now));
             return Entry::Open(Permit {
                 lane: Arc::clone(self),
                 ticket,
@@ -161,7 +184,7 @@ impl Lane {
                 else {
                     break;
                 };
-                grants.push((waiter, traffic.start(now)));
+                grants.push((waiter, traffic.start(self.begins(now))));
             }
         }
         // Outside the lock: a waiter that has given up drops its permit, which comes back here.

@@ -9,6 +9,7 @@
 
 mod arrival;
 mod attempt;
+mod batches;
 mod circuits;
 mod claims;
 mod delivering;
@@ -19,6 +20,8 @@ mod lane;
 mod lanes;
 mod recorder;
 mod releaser;
+mod schedule;
+mod signing;
 mod sweeper;
 mod watermark;
 

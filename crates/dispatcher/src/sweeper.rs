@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use broker::{BrokerError, BrokerStatus, Queue};
 use model::Timestamp;
-use store::{Balance, StoreError};
+use store::StoreError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -130,64 +130,12 @@ impl Sweeper {
     async fn balance(&self) -> Result<(), StoreError> {
         let parts = &self.dispatcher.parts;
         parts.store.maintain(ambient::now()).await?;
-        let balance = parts.store.balance().await?;
-        for (status, count) in by_status(&balance) {
-            let gauge = parts.metrics.deliveries.with_label_values(&[status]);
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-        let difference = difference(&balance);
+        let observation = parts.store.observe(ambient::now()).await?;
+        let difference = observation.difference();
         parts.metrics.balance_difference.set(difference);
         if difference != 0 {
             tracing::error!(difference, "accepted deliveries are not accounted for");
         }
         Ok(())
-    }
-}
-
-const fn by_status(balance: &Balance) -> [(&'static str, u64); 6] {
-    [
-        ("queued", balance.queued),
-        ("retrying", balance.retrying),
-        ("held", balance.held),
-        ("delivered", balance.delivered),
-        ("failed", balance.failed),
-        ("discarded", balance.discarded),
-    ]
-}
-
-/// Accepted less the sum of all statuses: invariant 1 says it is 0.
-fn difference(balance: &Balance) -> i64 {
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let known: u64 = by_status(balance).iter().map(|(_, count)| count).sum();
-    signed(balance.accepted) - signed(known)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_difference_tells_what_is_missing_and_what_is_too_many() {
-        let balance = Balance {
-            accepted: 10,
-            delivered: 6,
-            held: 4,
-            ..Balance::default()
-        };
-        assert_eq!(difference(&balance), 0);
-        assert_eq!(
-            difference(&Balance {
-                delivered: 5,
-                ..balance
-            }),
-            1
-        );
-        assert_eq!(
-            difference(&Balance {
-                failed: 2,
-                ..balance
-            }),
-            -2
-        );
     }
 }

@@ -1,109 +1,86 @@
 //! Metrics of the installation as a whole, which no single process can know: what waits in the
-//! queues and how many deliveries are in which state.
+//! queues, how the deliveries stand, which endpoints are in trouble.
+//!
+//! [`Exporter`] looks around now and then; Prometheus reads what it saw. Each look costs the same
+//! however much there is, and one that fails leaves the others alone.
 
+mod agreement;
+mod deliveries;
+mod management;
+mod queues;
+
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, Queue};
-use prometheus::{IntGaugeVec, Opts, Registry};
-use store::Store;
+use broker::Broker;
+use shared_state::SharedState;
+use store::{Directory, Store};
+use telemetry::{Installation, Metrics};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::management::{BadManagementUrl, Management};
+
 /// Pause between two looks at the queues.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Looks at the queues between two counts in the store.
-const LOOKS_PER_COUNT: u32 = 12;
+const QUEUES_EVERY: Duration = Duration::from_secs(5);
+/// Pause between two looks at the deliveries, the broker's management API and the circuits.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Pause between two looks at sizes.
+const FOOTPRINT_EVERY: Duration = Duration::from_secs(60);
+
+/// What an exporter looks at.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub broker: Arc<dyn Broker>,
+    pub shared_state: Arc<dyn SharedState>,
+    pub directory: Arc<Directory>,
+    /// RabbitMQ's management API, where it may be asked.
+    pub management: Option<Management>,
+}
 
 /// Looks around now and then; Prometheus reads what it saw.
 #[derive(Debug)]
 pub struct Exporter {
-    store: Arc<dyn Store>,
-    broker: Arc<dyn Broker>,
-    ready: IntGaugeVec,
-    consumers: IntGaugeVec,
-    deliveries: IntGaugeVec,
+    parts: Parts,
+    seen: Installation,
 }
 
 impl Exporter {
-    /// Registers its metrics in `registry`.
-    pub fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, registry: &Registry) -> Self {
-        let gauges = |name: &str, help: &str, label: &str| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])
-                .expect("metric names and labels are valid");
-            registry
-                .register(Box::new(gauges.clone()))
-                .expect("metric names are unique");
-            gauges
-        };
-        Self {
-            ready: gauges(
-                "fanfare_queue_ready",
-                "Messages that wait in a queue.",
-                "queue",
-            ),
-            consumers: gauges("fanfare_queue_consumers", "Consumers of a queue.", "queue"),
-            deliveries: gauges(
-                "fanfare_store_deliveries",
-                "Deliveries in the store, by status.",
-                "status",
-            ),
-            store,
-            broker,
-        }
+    /// Registers its metrics beside those of the process.
+    pub fn new(parts: Parts, metrics: &Metrics) -> Self {
+        let seen = Installation::new(metrics);
+        seen.up.set(1);
+        Self { parts, seen }
     }
 
     pub async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(async {
-            for look in (0..LOOKS_PER_COUNT).cycle() {
-                self.look_at_queues().await;
-                if look == 0 {
-                    self.count_deliveries().await;
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        })
-        .await;
+        let looks = async {
+            tokio::join!(
+                every(QUEUES_EVERY, || self.look_at_queues()),
+                every(LOOK_EVERY, || self.look_at_deliveries()),
+                every(LOOK_EVERY, || self.look_at_endpoints()),
+                every(LOOK_EVERY, || self.look_at_management()),
+                every(FOOTPRINT_EVERY, || self.look_at_footprint()),
+            )
+        };
+        stop.run_until_cancelled(looks).await;
     }
 
-    async fn look_at_queues(&self) {
-        for queue in Queue::ALL {
-            let name = queue.as_str();
-            match self.broker.depth(queue).await {
-                Ok(depth) => {
-                    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-                    self.ready
-                        .with_label_values(&[name])
-                        .set(signed(depth.ready));
-                    self.consumers
-                        .with_label_values(&[name])
-                        .set(signed(depth.consumers));
-                }
-                Err(error) => {
-                    tracing::debug!(queue = name, error = %error, "queue not seen");
-                    let _was_never_seen = self.ready.remove_label_values(&[name]);
-                    let _was_never_seen = self.consumers.remove_label_values(&[name]);
-                }
-            }
-        }
+    fn looked(&self, part: &str) {
+        let now = Duration::from_micros(u64::try_from(ambient::now().as_micros()).unwrap_or(0));
+        let gauge = self.seen.last_look.with_label_values(&[part]);
+        gauge.set(now.as_secs_f64());
     }
+}
 
-    async fn count_deliveries(&self) {
-        match self.store.balance().await {
-            Ok(balance) => {
-                for (status, count) in [
-                    ("accepted", balance.accepted),
-                    ("queued", balance.queued),
-                    ("retrying", balance.retrying),
-                    ("held", balance.held),
-                    ("delivered", balance.delivered),
-                    ("failed", balance.failed),
-                    ("discarded", balance.discarded),
-                ] {
-                    let gauge = self.deliveries.with_label_values(&[status]);
-                    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-                }
-            }
-            Err(error) => tracing::debug!(error = %error, "deliveries not counted"),
-        }
+async fn every<F: Future<Output = ()>>(pause: Duration, look: impl Fn() -> F) {
+    loop {
+        look().await;
+        tokio::time::sleep(pause).await;
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

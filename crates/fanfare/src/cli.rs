@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -39,6 +40,12 @@ pub(crate) enum Command {
     Key {
         #[command(subcommand)]
         action: KeyAction,
+    },
+    /// Asks a running process whether it is ready: exit code 0, or 1 with what is missing.
+    Health {
+        /// Where it listens; by default where this configuration does.
+        #[arg(long)]
+        url: Option<String>,
     },
     /// Publishes a sample event of a type, through the HTTP API.
     Trigger(Trigger),
@@ -104,6 +111,9 @@ pub(crate) struct Receive {
     pub(crate) secret: String,
     #[arg(long, default_value_t = 9000)]
     pub(crate) port: u16,
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +124,9 @@ pub(crate) struct Verify {
     /// The endpoint's secret, as shown when it was created.
     #[arg(long)]
     pub(crate) secret: String,
+    /// Path and query of the request: only `keygen` signs them.
+    #[arg(long, default_value = "/")]
+    pub(crate) target: String,
     /// A header of the request, `Name: value`; repeat for each.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,

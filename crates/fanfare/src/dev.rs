@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use dialect::Dialect;
-use model::{Endpoint, EndpointId, EndpointSecret, EndpointState, Plan, Tenant, TenantId};
+use model::{Endpoint, EndpointId, Plan, Tenant, TenantId};
 use receiver::{Receiver, ReceiverConfig};
 use secrecy::{ExposeSecret, SecretString};
 use store::DirectoryError;
@@ -132,34 +132,13 @@ async fn ensure_endpoint(
         let endpoint = wired.directory.update_endpoint(endpoint.id, &moved).await?;
         return endpoint.context("the demo endpoint was deleted at this moment");
     }
-    let now = ambient::now();
+    let id = EndpointId::new(ambient::now(), ambient::random_id());
+    let secret = Dialect::generate_secret(ambient::random_secret());
+    let dialect = Dialect::Standard.name();
     let endpoint = Endpoint {
-        id: EndpointId::new(now, ambient::random_id()),
-        tenant: tenant.clone(),
-        url,
-        dialect: Dialect::Standard.name().to_owned(),
-        event_types: vec!["*".to_owned()],
         name: Some(ENDPOINT_NAME.to_owned()),
         description: Some("Made by `fanfare serve --dev`.".to_owned()),
-        environment: None,
-        product: None,
-        retry: None,
-        timeout_s: None,
-        rate_limit: None,
-        max_in_flight: None,
-        circuit: None,
-        on_exhausted: None,
-        headers: std::collections::BTreeMap::new(),
-        dialect_options: serde_json::Map::new(),
-        state: EndpointState::Active,
-        created_at: now,
-        updated_at: now,
-        revision: 1,
-        secrets: vec![EndpointSecret {
-            value: Dialect::generate_secret(ambient::random_secret()),
-            created_at: now,
-            signs_until: None,
-        }],
+        ..Endpoint::new(id, tenant.clone(), url, dialect, secret)
     };
     Ok(wired.directory.put_endpoint(endpoint).await?)
 }

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`, the same for every role.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +12,9 @@ use serde::Serialize;
 use web::Json;
 
 use crate::wiring::Wired;
+
+/// Pause between two questions to the dependencies that nobody asked for.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// Without which of its dependencies a role cannot work.
 #[derive(Clone, Copy, Debug)]
@@ -42,42 +46,69 @@ struct Readiness {
     dependencies: BTreeMap<&'static str, String>,
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, Json<Readiness>) {
-    let store = health
-        .wired
-        .store
-        .ping()
-        .await
-        .map_err(|error| error.to_string());
-    let broker = match health.wired.broker.status() {
-        BrokerStatus::Connected => Ok(()),
-        BrokerStatus::Blocked { reason } => Err(format!("takes nothing in: {reason}")),
-        BrokerStatus::Away { reason } => Err(format!("away: {reason}")),
-    };
-    let shared_state = if health.wired.shared_state.is_degraded() {
-        Err("away: claims hold in this process only".to_owned())
-    } else {
-        Ok(())
-    };
-    let ready = match health.needs {
-        Needs::StoreOrBroker => store.is_ok() || broker.is_ok(),
-        Needs::Broker => broker.is_ok(),
-        Needs::StoreAndBroker => store.is_ok() && broker.is_ok(),
-    };
-    let mut dependencies = BTreeMap::new();
-    for (name, state) in [
-        ("store", store),
-        ("broker", broker),
-        ("shared_state", shared_state),
-    ] {
-        let up = health
-            .wired
-            .metrics
-            .dependency_up
-            .with_label_values(&[name]);
-        up.set(i64::from(state.is_ok()));
-        dependencies.insert(name, state.err().unwrap_or_else(|| "ok".to_owned()));
+/// Each dependency: `Ok`, or what is wrong.
+struct Dependencies {
+    store: Result<(), String>,
+    broker: Result<(), String>,
+    shared_state: Result<(), String>,
+}
+
+impl Dependencies {
+    /// Asks each, and keeps the answers for `/metrics`.
+    async fn ask(wired: &Wired) -> Self {
+        let store = wired.store.ping().await.map_err(|error| error.to_string());
+        let broker = match wired.broker.status() {
+            BrokerStatus::Connected => Ok(()),
+            BrokerStatus::Blocked { reason } => Err(format!("takes nothing in: {reason}")),
+            BrokerStatus::Away { reason } => Err(format!("away: {reason}")),
+        };
+        let shared_state = if wired.shared_state.is_degraded() {
+            Err("away: claims hold in this process only".to_owned())
+        } else {
+            Ok(())
+        };
+        let dependencies = Self {
+            store,
+            broker,
+            shared_state,
+        };
+        for (name, state) in dependencies.by_name() {
+            let up = wired.metrics.dependency_up.with_label_values(&[name]);
+            up.set(i64::from(state.is_ok()));
+        }
+        dependencies
     }
+
+    const fn by_name(&self) -> [(&'static str, &Result<(), String>); 3] {
+        [
+            ("store", &self.store),
+            ("broker", &self.broker),
+            ("shared_state", &self.shared_state),
+        ]
+    }
+}
+
+/// Keeps `fanfare_dependency_up` fresh, whether or not somebody asks `/readyz`.
+pub(crate) async fn watch(wired: &Wired) {
+    loop {
+        Dependencies::ask(wired).await;
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+async fn ready(State(health): State<Health>) -> (StatusCode, Json<Readiness>) {
+    let asked = Dependencies::ask(&health.wired).await;
+    let (store, broker) = (asked.store.is_ok(), asked.broker.is_ok());
+    let ready = match health.needs {
+        Needs::StoreOrBroker => store || broker,
+        Needs::Broker => broker,
+        Needs::StoreAndBroker => store && broker,
+    };
+    let dependencies = asked
+        .by_name()
+        .into_iter()
+        .map(|(name, state)| (name, state.clone().err().unwrap_or_else(|| "ok".to_owned())))
+        .collect();
     let status = if ready {
         StatusCode::OK
     } else {

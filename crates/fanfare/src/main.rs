@@ -1,5 +1,6 @@
 //! The executable: subcommands, configuration, and the wiring of every part.
 
+mod certificates;
 mod cli;
 mod commands;
 mod dev;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 commands::topology(&Settings::load(config)?, action).await
             }
             Command::Key { action } => commands::key(&Settings::load(config)?, action).await,
+            Command::Health { url } => commands::health(&Settings::load(config)?, url).await,
             Command::Trigger(trigger) => commands::trigger(&Settings::load(config)?, trigger).await,
             Command::Receive(receive) => commands::receive(receive).await,
             Command::Verify(verify) => commands::verify(verify),

@@ -9,15 +9,18 @@ use api::ApiState;
 use axum::Router;
 use axum::serve::ListenerExt;
 use dispatcher::{Dispatcher, Parts, Releaser, Sweeper};
+use exporter::{Exporter, Management};
 use ingest::{Acceptor, IngestState, Intake};
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::dev;
 use crate::health::{self, Needs};
 use crate::settings::Settings;
 use crate::wiring::Wired;
+use crate::{certificates, dev};
 
 /// Every role in one process.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -25,6 +28,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let wired = Wired::open(settings, "serve").await?;
     let mut running = Running::start(&wired);
     running.dispatch(&wired);
+    running.look_around(&wired)?;
     let router = running.take_in(&wired);
     let needs = if wired.settings.is_embedded_broker() {
         Needs::StoreAndBroker
@@ -67,12 +71,7 @@ pub(crate) async fn dispatcher(settings: Settings) -> anyhow::Result<()> {
 pub(crate) async fn exporter(settings: Settings) -> anyhow::Result<()> {
     let wired = Wired::open(settings, "exporter").await?;
     let mut running = Running::start(&wired);
-    let exporter = exporter::Exporter::new(
-        Arc::clone(&wired.store),
-        Arc::clone(&wired.broker),
-        wired.metrics.registry(),
-    );
-    running.spawn(|stop| exporter.run(stop));
+    running.look_around(&wired)?;
     running
         .http(&wired, Router::new(), Needs::StoreAndBroker)
         .await?;
@@ -95,6 +94,10 @@ impl Running {
         running.spawn(|stop| async move {
             stop.run_until_cancelled(directory.follow()).await;
         });
+        let wired = wired.clone();
+        running.spawn(|stop| async move {
+            stop.run_until_cancelled(health::watch(&wired)).await;
+        });
         running
     }
 
@@ -110,14 +113,15 @@ impl Running {
     }
 
     fn take_in(&mut self, wired: &Wired) -> Router {
-        let acceptor = Arc::new(Acceptor::new(
+        let acceptor = Acceptor::new(
             Arc::clone(&wired.store),
             Arc::clone(&wired.store_watch),
             Arc::clone(&wired.broker),
             Arc::clone(&wired.directory),
             !wired.settings.is_embedded_broker(),
             wired.metrics.clone(),
-        ));
+        );
+        let acceptor = Arc::new(acceptor.with_traces(wired.traces.clone()));
         let intake = Intake::new(Arc::clone(&acceptor));
         self.spawn(|stop| intake.run(stop));
         let api = api::router(ApiState {
@@ -126,6 +130,7 @@ impl Running {
             broker: Arc::clone(&wired.broker),
             shared_state: Arc::clone(&wired.shared_state),
             sender: Arc::clone(&wired.sender),
+            public_url: wired.settings.public_url.clone(),
             egress_addresses: wired.settings.egress_addresses.clone(),
             also_documented: ingest::openapi(),
         });
@@ -145,6 +150,7 @@ impl Running {
             directory: Arc::clone(&wired.directory),
             sender: Arc::clone(&wired.sender),
             metrics: wired.metrics.clone(),
+            traces: wired.traces.clone(),
             record_linger: record_linger(&wired.settings),
         });
         let releaser = Releaser::new(Arc::clone(&dispatcher));
@@ -153,6 +159,29 @@ impl Running {
         self.spawn(|stop| dispatcher.run(stop, grace));
         self.spawn(|stop| releaser.run(stop));
         self.spawn(|stop| sweeper.run(stop));
+        let wired = wired.clone();
+        self.spawn(|stop| async move {
+            stop.run_until_cancelled(certificates::watch(&wired)).await;
+        });
+    }
+
+    fn look_around(&mut self, wired: &Wired) -> anyhow::Result<()> {
+        let settings = &wired.settings;
+        let host = broker::virtual_host(settings.broker_url.expose_secret())?;
+        let management = match (&settings.management_url, host) {
+            (Some(url), Some(host)) => Some(Management::new(url.expose_secret(), &host)?),
+            (Some(_), None) | (None, _) => None,
+        };
+        let parts = exporter::Parts {
+            store: Arc::clone(&wired.store),
+            broker: Arc::clone(&wired.broker),
+            shared_state: Arc::clone(&wired.shared_state),
+            directory: Arc::clone(&wired.directory),
+            management,
+        };
+        let exporter = Exporter::new(parts, &wired.metrics);
+        self.spawn(|stop| exporter.run(stop));
+        Ok(())
     }
 
     /// Serves `router` beside health and metrics; answers the address it listens on.
@@ -195,6 +224,7 @@ impl Running {
             }
         }
         self.stop.cancel();
+        let ends = Instant::now() + wired.settings.grace;
         let drained = async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Err(error) = ended.context("a task panicked").and_then(|ended| ended) {
@@ -202,13 +232,13 @@ impl Running {
                 }
             }
         };
-        if tokio::time::timeout(wired.settings.grace, drained)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout_at(ends, drained).await.is_err() {
             tracing::warn!("stopped before everything was drained; what is left comes again");
         }
         wired.broker.close().await;
+        let left = ends.saturating_duration_since(Instant::now());
+        let traces = wired.traces;
+        tokio::task::spawn_blocking(move || traces.shutdown(left)).await?;
         tracing::info!("stopped");
         result
     }
@@ -221,7 +251,8 @@ fn record_linger(settings: &Settings) -> Duration {
     Duration::from_millis(if embedded { 1 } else { 10 })
 }
 
-async fn stop_signal() -> anyhow::Result<&'static str> {
+/// Waits until somebody asks this process to end; answers how.
+pub(crate) async fn stop_signal() -> anyhow::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,5 +1,6 @@
 //! Settings: a TOML file under environment variables, every mistake found at once.
 
+mod otel;
 mod urls;
 
 use std::collections::BTreeMap;
@@ -14,15 +15,22 @@ use secrecy::{ExposeSecret, SecretString};
 use store::MasterKey;
 use telemetry::LogFormat;
 
+use self::otel::Otel;
+
 /// Everything that can be set. Defaults are those of `fanfare serve` without any configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// `http.listen`, default `127.0.0.1:8080`: API, `/healthz`, `/readyz`, `/metrics`.
     pub(crate) listen: SocketAddr,
+    /// `http.public_url`: where the API is reached from outside.
+    pub(crate) public_url: Option<String>,
     /// `store.url`, default `sqlite://./data/fanfare.db`; or `postgres://…`.
     pub(crate) store_url: SecretString,
     /// `broker.url`, default `embedded://./data`; or `amqp://…`, `amqps://…`.
     pub(crate) broker_url: SecretString,
+    /// `broker.management_url`, `http://user:password@host:15672`: lets the exporter ask RabbitMQ
+    /// for what AMQP does not tell.
+    pub(crate) management_url: Option<SecretString>,
     /// `redis.url`; none keeps shared state in the process.
     pub(crate) redis_url: Option<SecretString>,
     /// `security.master_key`, 32 bytes in base64: seals endpoint secrets. Without one, embedded
@@ -41,6 +49,9 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// `log.filter`: what is logged, as `level` or `target=level,…`; see [`LOG_FILTER`].
     pub(crate) log_filter: String,
+    /// `metrics.per_endpoint`, default false: each endpoint has series of its own at `/metrics`.
+    pub(crate) metrics_per_endpoint: bool,
+    pub(crate) otel: Otel,
     /// `serve --dev`.
     pub(crate) dev: bool,
 }
@@ -84,12 +95,14 @@ impl Settings {
         given.flatten("", values);
         let settings = Self {
             listen: given.or("http.listen", "127.0.0.1:8080"),
+            public_url: given.optional_with("http.public_url", urls::public),
             store_url: given
                 .optional_with("store.url", urls::store)
                 .unwrap_or_else(|| "sqlite://./data/fanfare.db".into()),
             broker_url: given
                 .optional_with("broker.url", urls::broker)
                 .unwrap_or_else(|| "embedded://./data".into()),
+            management_url: given.optional_with("broker.management_url", urls::management),
             redis_url: given.optional_with("redis.url", urls::redis),
             master_key: given.optional_with("security.master_key", MasterKey::from_base64),
             allow_private_targets: given.or("security.allow_private_targets", "false"),
@@ -107,6 +120,8 @@ impl Settings {
             grace: Duration::from_secs(given.or("delivery.grace_s", "25")),
             log_format: given.or::<Format>("log.format", "text").0,
             log_filter: given.or("log.filter", LOG_FILTER),
+            metrics_per_endpoint: given.or("metrics.per_endpoint", "false"),
+            otel: Otel::read(&mut given),
             dev: false,
         };
         let mistakes = given.finish(&settings);
@@ -348,6 +363,11 @@ mod tests {
             ),
             ("redis.url", "redis://u:hunter2@h:port", "is not a URL"),
             ("redis.url", "redis://", "is not a URL"),
+            (
+                "broker.management_url",
+                "amqp://u:hunter2@h",
+                "expected http://",
+            ),
         ] {
             let listed = mistake(key, url).unwrap_or_else(|| panic!("{url} was taken"));
             assert!(listed.contains("1 mistake(s)"), "{listed}");

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sender::{Sender, SenderConfig};
 use shared_state::SharedState;
 use store::{Directory, DirectoryError, MasterKey, SchemaState, Store, StoreError, StoreWatch};
-use telemetry::Metrics;
+use telemetry::{Metrics, Traces};
 
 use crate::settings::Settings;
 
@@ -29,11 +29,12 @@ pub(crate) struct Wired {
     pub(crate) directory: Arc<Directory>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
 }
 
 impl Wired {
     /// Opens everything. A store that is away is waited for; one with another schema is an error.
-    pub(crate) async fn open(settings: Settings, role: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn open(settings: Settings, role: &'static str) -> anyhow::Result<Self> {
         telemetry::init_logs(settings.log_format, &settings.log_filter)
             .map_err(|error| anyhow::anyhow!("log.filter: {error}"))?;
         let store = open_store(&settings).await?;
@@ -57,9 +58,11 @@ impl Wired {
             shared_state,
             directory,
             sender: Arc::new(sender),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(settings.metrics_per_endpoint),
+            traces: settings.otel.traces(role)?,
             settings,
         };
+        wired.metrics.built(env!("CARGO_PKG_VERSION"), role);
         wired.bootstrap().await?;
         Ok(wired)
     }

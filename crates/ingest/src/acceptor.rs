@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use broker::{Broker, Destination, Publication};
 use bytes::Bytes;
-use group_commit::{Group, Limits};
-use model::{Event, EventId, Submission, SubmissionError, TenantId, WORKS_PER_MESSAGE_MAX, Work};
+use group_commit::{Closed, Group, Limits};
+use model::{
+    Event, EventId, Submission, SubmissionError, TenantId, TraceParent, WORKS_PER_MESSAGE_MAX, Work,
+};
 use store::{Acceptance, Accepted, Directory, Store, StoreError, StoreWatch};
-use telemetry::Metrics;
-use tokio::sync::Semaphore;
+use telemetry::{Metrics, Span, Traces};
+use tokio::sync::{Semaphore, oneshot};
 
-use crate::prepare::prepare;
+use crate::prepare::{Prepared, prepare};
 
 /// Events in one transaction at most.
 const COMMIT_EVENTS_MAX: usize = 500;
@@ -17,6 +19,9 @@ const WAITING_EVENTS_MAX: usize = 4_096;
 /// Committed groups whose deliveries are on their way to the broker at most; what comes beyond
 /// is left to the sweeper.
 const PUBLISHING_GROUPS_MAX: usize = 256;
+
+/// How events that were published over HTTP are counted.
+pub(crate) const HTTP: &str = "http";
 
 /// An accepted event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,7 @@ pub struct Acceptor {
     /// on one disk.
     broker_stands_in: bool,
     metrics: Metrics,
+    traces: Traces,
 }
 
 impl Acceptor {
@@ -89,7 +95,14 @@ impl Acceptor {
             store: watch,
             broker_stands_in,
             metrics,
+            traces: Traces::default(),
         }
+    }
+
+    /// The same, with traces.
+    #[must_use]
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Accepts one event that came over HTTP.
@@ -98,19 +111,21 @@ impl Acceptor {
         tenant: &TenantId,
         submission: Submission,
     ) -> Result<Answer, AcceptError> {
-        if self.commits.is_full() {
+        if self.is_overloaded() {
             return Err(AcceptError::Overloaded);
         }
-        let mut answers = self.accept_all(tenant, vec![Ok(submission)]).await;
+        let submissions = vec![Ok(submission)];
+        let mut answers = self.accept_all(tenant, submissions, HTTP).await;
         answers.pop().expect("one submission has one answer")
     }
 
     /// Accepts events in order; each has its own answer. Those that could not be read pass their
-    /// error through.
-    pub async fn accept_all(
+    /// error through. They are counted as coming from `source`.
+    pub(crate) async fn accept_all(
         &self,
         tenant: &TenantId,
         submissions: Vec<Result<Submission, SubmissionError>>,
+        source: &str,
     ) -> Vec<Result<Answer, AcceptError>> {
         let started = tokio::time::Instant::now();
         let now = ambient::now();
@@ -120,9 +135,10 @@ impl Acceptor {
             let acceptance =
                 submission.and_then(|submission| prepare(submission, tenant, &snapshot, now));
             pending.push(match acceptance {
-                Ok(acceptance) => {
-                    let event = Arc::clone(&acceptance.event);
-                    Ok((event, self.commits.enqueue(acceptance).await))
+                Ok(mut prepared) => {
+                    let event = Arc::clone(&prepared.whole.event);
+                    let span = prepared.begin(&self.traces);
+                    Ok((event, span, self.enqueue(prepared).await))
                 }
                 Err(error) => Err(error),
             });
@@ -130,14 +146,18 @@ impl Acceptor {
         let mut answers = Vec::with_capacity(pending.len());
         for acceptance in pending {
             let answer = match acceptance {
-                Ok((event, Ok(commit))) => match commit.await {
-                    Ok(committed) => self.answer(event, committed).await,
-                    Err(_) => Err(shutting_down()),
-                },
-                Ok((_, Err(_))) => Err(shutting_down()),
+                Ok((event, span, commit)) => {
+                    let trace = span.as_ref().map(Span::trace_parent);
+                    let answer = match commit.wait().await {
+                        Ok(committed) => self.answer(event, trace, committed).await,
+                        Err(Closed) => Err(shutting_down()),
+                    };
+                    end(span, &answer);
+                    answer
+                }
                 Err(error) => Err(error.into()),
             };
-            self.count(&answer, "http");
+            self.count(&answer, source);
             answers.push(answer);
         }
         self.metrics
@@ -149,34 +169,46 @@ impl Acceptor {
     /// Commits events that the broker holds already: it need not stand in for the store.
     pub(crate) async fn commit_all(
         &self,
-        acceptances: Vec<Acceptance>,
+        events: Vec<Prepared>,
     ) -> Vec<Result<Answer, AcceptError>> {
-        let mut pending = Vec::with_capacity(acceptances.len());
-        for acceptance in acceptances {
-            let id = acceptance.event.id.clone();
-            pending.push((id, self.commits.enqueue(acceptance).await));
+        let mut pending = Vec::with_capacity(events.len());
+        for prepared in events {
+            let id = prepared.whole.event.id.clone();
+            pending.push((id, self.enqueue(prepared).await));
         }
         let mut answers = Vec::with_capacity(pending.len());
         for (id, commit) in pending {
-            let committed = match commit {
-                Ok(commit) => commit.await.ok(),
-                Err(_) => None,
-            };
-            answers.push(match committed {
-                Some(Ok(accepted)) => answer_of(id, accepted),
-                Some(Err(error)) => Err(AcceptError::Unavailable {
+            answers.push(match commit.wait().await {
+                Ok(Ok(accepted)) => answer_of(id, accepted),
+                Ok(Err(error)) => Err(AcceptError::Unavailable {
                     reason: error.to_string(),
                 }),
-                None => Err(shutting_down()),
+                Err(Closed) => Err(shutting_down()),
             });
         }
         answers
     }
 
-    async fn answer(&self, event: Arc<Event>, committed: Committed) -> Result<Answer, AcceptError> {
+    async fn enqueue(&self, prepared: Prepared) -> Committing {
+        let whole = self.commits.enqueue(prepared.whole).await;
+        let mut parts = Vec::with_capacity(prepared.parts.len());
+        for part in prepared.parts {
+            parts.push(self.commits.enqueue(part).await);
+        }
+        Committing { whole, parts }
+    }
+
+    async fn answer(
+        &self,
+        event: Arc<Event>,
+        trace: Option<TraceParent>,
+        committed: Committed,
+    ) -> Result<Answer, AcceptError> {
         match committed {
             Ok(accepted) => answer_of(event.id.clone(), accepted),
-            Err(error) if self.broker_stands_in => self.send_through_broker(&event, &error).await,
+            Err(error) if self.broker_stands_in => {
+                self.send_through_broker(&event, trace, &error).await
+            }
             Err(error) => Err(AcceptError::Unavailable {
                 reason: error.to_string(),
             }),
@@ -186,6 +218,7 @@ impl Acceptor {
     async fn send_through_broker(
         &self,
         event: &Event,
+        trace: Option<TraceParent>,
         store_error: &StoreError,
     ) -> Result<Answer, AcceptError> {
         let publication = Publication {
@@ -193,6 +226,7 @@ impl Acceptor {
                 tenant: event.tenant.clone(),
                 event_type: event.event_type.clone(),
                 id: event.id.clone(),
+                trace,
             },
             body: Bytes::from(canonical_json(event)),
         };
@@ -211,15 +245,7 @@ impl Acceptor {
     }
 
     pub(crate) fn count(&self, answer: &Result<Answer, AcceptError>, source: &str) {
-        let result = match answer {
-            Ok(Answer {
-                duplicate: true, ..
-            }) => "duplicate",
-            Ok(_) => "new",
-            Err(AcceptError::Conflict(_)) => "conflict",
-            Err(AcceptError::Submission(_)) => "rejected",
-            Err(AcceptError::Overloaded | AcceptError::Unavailable { .. }) => "unavailable",
-        };
+        let (Ok(result) | Err(result)) = label(answer);
         self.metrics
             .events
             .with_label_values(&[source, result])
@@ -234,6 +260,19 @@ impl Acceptor {
             .inc_by(events);
     }
 
+    /// Whether more events wait for the store than may.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.commits.is_full()
+    }
+
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
@@ -244,6 +283,45 @@ impl Acceptor {
 
     pub(crate) fn store_is_away(&self) -> bool {
         self.store.is_away()
+    }
+}
+
+/// An event on its way into the store.
+struct Committing {
+    whole: Result<oneshot::Receiver<Committed>, Closed>,
+    parts: Vec<Result<oneshot::Receiver<Committed>, Closed>>,
+}
+
+impl Committing {
+    /// What became of the event, once all of it is durable. A repetition makes good what is not.
+    async fn wait(self) -> Result<Committed, Closed> {
+        let whole = self.whole?.await.map_err(|_| Closed)?;
+        for part in self.parts {
+            match part?.await.map_err(|_| Closed)? {
+                Ok(Accepted::New { .. } | Accepted::Duplicate { .. }) => {}
+                other @ (Ok(Accepted::Conflict) | Err(_)) => return Ok(other),
+            }
+        }
+        Ok(whole)
+    }
+}
+
+const fn label(answer: &Result<Answer, AcceptError>) -> Result<&'static str, &'static str> {
+    match answer {
+        Ok(Answer {
+            duplicate: true, ..
+        }) => Ok("duplicate"),
+        Ok(_) => Ok("new"),
+        Err(AcceptError::Conflict(_)) => Err("conflict"),
+        Err(AcceptError::Submission(_)) => Err("rejected"),
+        Err(AcceptError::Overloaded | AcceptError::Unavailable { .. }) => Err("unavailable"),
+    }
+}
+
+/// Ends the span of an event's acceptance.
+pub(crate) fn end(span: Option<Span>, answer: &Result<Answer, AcceptError>) {
+    if let Some(span) = span {
+        span.end(label(answer), ambient::now());
     }
 }
 
@@ -372,6 +450,7 @@ fn queued(acceptance: &Acceptance) -> u64 {
 
 /// The messages of an accepted event: it travels once with up to a handful of its deliveries.
 fn first_attempts(acceptance: Acceptance, sequence: Option<u64>) -> Vec<Publication> {
+    let trace = acceptance.trace;
     let event = Arc::new(Event {
         sequence,
         ..Arc::unwrap_or_clone(acceptance.event)
@@ -380,7 +459,10 @@ fn first_attempts(acceptance: Acceptance, sequence: Option<u64>) -> Vec<Publicat
         .deliveries
         .iter()
         .filter(|delivery| delivery.held.is_none())
-        .map(|delivery| Work::first(delivery.id, delivery.endpoint, Arc::clone(&event)))
+        .map(|delivery| Work {
+            trace,
+            ..Work::first(delivery.id, delivery.endpoint, Arc::clone(&event))
+        })
         .collect();
     works
         .chunks(WORKS_PER_MESSAGE_MAX)

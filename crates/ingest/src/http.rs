@@ -1,4 +1,4 @@
-//! `POST /v1/events` and `POST /v1/events/batch`.
+//! `POST /v1/events` and `POST /v1/events/batch`; the routes of this crate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use model::{
     BinaryAttributes, CLOUD_EVENT_BATCH_TYPE, CLOUD_EVENT_TYPE, EVENT_BYTES_MAX, EventId, Role,
-    Submission, SubmissionError, TenantId,
+    Submission, SubmissionError, TRACE_PARENT_HEADER, TenantId, TraceParent,
 };
 use serde::Serialize;
 use store::Directory;
 use utoipa::{OpenApi, ToSchema};
 use web::{ApiError, Json, Principal, Problems, read_body};
 
-use crate::acceptor::{AcceptError, Acceptor, Answer};
+use crate::acceptor::{AcceptError, Acceptor, Answer, HTTP};
 use crate::batch::{BATCH_BYTES_MAX, BatchError, BatchForm, read_batch};
+use crate::sources;
 
 /// What a client is told to wait when nothing durable can be reached.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -46,13 +47,14 @@ pub fn router(state: IngestState) -> Router {
     Router::new()
         .route("/v1/events", post(publish))
         .route("/v1/events/batch", post(publish_batch))
+        .merge(sources::routes())
         .with_state(state)
 }
 
 /// The description of these routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(paths(publish, publish_batch))]
+    #[openapi(paths(publish, publish_batch, sources::take_in))]
     struct Routes;
     Routes::openapi()
 }
@@ -125,7 +127,7 @@ async fn publish(
     let content_type = content_type(&headers);
     if content_type.starts_with(CLOUD_EVENT_BATCH_TYPE) {
         let body = read_body(body, BATCH_BYTES_MAX).await?;
-        return batch(&state, tenant, &body, BatchForm::CloudEvents).await;
+        return batch(&state, tenant, &headers, &body, BatchForm::CloudEvents).await;
     }
     let body = read_body(body, EVENT_BYTES_MAX).await?;
     let snapshot = state.directory.snapshot();
@@ -137,7 +139,8 @@ async fn publish(
     } else {
         Submission::parse(&body)
     };
-    let submission = submission.map_err(AcceptError::Submission)?;
+    let mut submission = submission.map_err(AcceptError::Submission)?;
+    submission.trace = trace_parent(&headers);
     let answer = state.acceptor.accept(tenant, submission).await?;
     Ok((StatusCode::ACCEPTED, Json(AcceptedEvent::from(answer))).into_response())
 }
@@ -164,19 +167,24 @@ async fn publish_batch(
         BatchForm::Canonical
     };
     let body = read_body(body, BATCH_BYTES_MAX).await?;
-    batch(&state, principal.tenant()?, &body, form).await
+    batch(&state, principal.tenant()?, &headers, &body, form).await
 }
 
 async fn batch(
     state: &IngestState,
     tenant: &TenantId,
+    headers: &HeaderMap,
     body: &Bytes,
     form: BatchForm,
 ) -> Result<Response, ApiError> {
     let snapshot = state.directory.snapshot();
     let known = |name: &str| snapshot.knows_event_type(tenant, name);
-    let submissions = read_batch(body, form, known)?;
-    let answers = state.acceptor.accept_all(tenant, submissions).await;
+    let mut submissions = read_batch(body, form, known)?;
+    let trace = trace_parent(headers);
+    for submission in submissions.iter_mut().flatten() {
+        submission.trace = trace;
+    }
+    let answers = state.acceptor.accept_all(tenant, submissions, HTTP).await;
     let nothing_durable =
         |answer: &Result<_, _>| matches!(answer, Err(AcceptError::Unavailable { .. }));
     if let Some(unavailable) = answers.iter().position(nothing_durable) {
@@ -215,6 +223,12 @@ fn batch_result((index, answer): (usize, Result<Answer, AcceptError>)) -> BatchR
             }
         }
     }
+}
+
+/// One that cannot be read is none.
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let text = headers.get(TRACE_PARENT_HEADER)?.to_str().ok()?;
+    text.parse().ok()
 }
 
 fn content_type(headers: &HeaderMap) -> &str {

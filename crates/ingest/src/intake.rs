@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use broker::{Ack, Destination, Headers, Incoming, Publication, Queue};
 use model::{CLOUD_EVENT_TYPE, EventId, Submission, SubmissionError, TenantId};
-use store::{Acceptance, Snapshot};
+use store::Snapshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::acceptor::{AcceptError, Acceptor};
-use crate::prepare::prepare;
+use crate::acceptor::{AcceptError, Acceptor, Answer, end};
+use crate::prepare::{Prepared, prepare};
 
 /// Events taken from the broker and not yet committed at most.
 const PREFETCH: u16 = 500;
@@ -49,34 +49,33 @@ impl Intake {
                 prepare(submission, &tenant, &directory, now).map_err(Rejection::Submission)
             });
             match acceptance {
-                Ok(acceptance) => {
+                Ok(mut acceptance) => {
+                    accepted.push((message, acceptance.begin(self.acceptor.traces())));
                     acceptances.push(acceptance);
-                    accepted.push(message);
                 }
                 Err(reason) => rejected.push((message, reason.to_string())),
             }
         }
-        for (message, answer) in accepted.into_iter().zip(self.commit(acceptances).await) {
+        let answers = self.commit(acceptances).await;
+        for ((message, span), answer) in accepted.into_iter().zip(answers) {
+            end(span, &answer);
             match answer {
-                Ok(()) => message.ack.ack(),
-                Err(reason) => rejected.push((message, reason)),
+                Ok(_) => message.ack.ack(),
+                Err(error) => rejected.push((message, error.to_string())),
             }
         }
         self.reject(rejected).await;
     }
 
     /// Commits, however long the store is away. A repetition is as good as the first time.
-    async fn commit(&self, acceptances: Vec<Acceptance>) -> Vec<Result<(), String>> {
+    async fn commit(&self, acceptances: Vec<Prepared>) -> Vec<Result<Answer, AcceptError>> {
         loop {
             let answers = self.acceptor.commit_all(acceptances.clone()).await;
             if !answers.iter().any(is_unavailable) {
                 for answer in &answers {
                     self.acceptor.count(answer, "amqp");
                 }
-                return answers
-                    .into_iter()
-                    .map(|answer| answer.map(drop).map_err(|error| error.to_string()))
-                    .collect();
+                return answers;
             }
             tokio::time::sleep(RETRY_AFTER).await;
             while self.acceptor.store_is_away() {
@@ -116,7 +115,7 @@ impl Intake {
     }
 }
 
-fn is_unavailable(answer: &Result<crate::Answer, AcceptError>) -> bool {
+fn is_unavailable(answer: &Result<Answer, AcceptError>) -> bool {
     matches!(answer, Err(AcceptError::Unavailable { .. }))
 }
 
@@ -149,6 +148,7 @@ fn read(message: &Incoming, directory: &Snapshot) -> Result<(TenantId, Submissio
     if let (None, Some(id)) = (&submission.id, &message.headers.message_id) {
         submission.id = Some(EventId::new(id).map_err(Rejection::MessageId)?);
     }
+    submission.trace = message.headers.trace;
     Ok((tenant, submission))
 }
 

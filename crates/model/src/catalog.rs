@@ -14,6 +14,11 @@ pub fn is_catalogued(name: &str) -> bool {
         .is_ok()
 }
 
+/// Whether events of this type only test a receiver: nothing happened to a license.
+pub fn is_test(event_type: &crate::EventType) -> bool {
+    event_type.as_str() == "webhook.test"
+}
+
 /// Whether deliveries of this type go ahead of bulk traffic: a license that must stop working
 /// has to stop now.
 pub fn is_urgent(event_type: &crate::EventType) -> bool {
@@ -165,13 +170,13 @@ pub const CATALOG: &[CatalogEntry] = &[
     entry("token.generated", "A token is generated."),
     entry("token.regenerated", "A token is regenerated."),
     entry("token.revoked", "A token is revoked."),
-    entry("user.banned", "An user is banned."),
-    entry("user.created", "An user is created."),
-    entry("user.deleted", "An user is deleted."),
-    entry("user.group.updated", "An user's group is updated."),
+    entry("user.banned", "A user is banned."),
+    entry("user.created", "A user is created."),
+    entry("user.deleted", "A user is deleted."),
+    entry("user.group.updated", "A user's group is updated."),
     entry("user.password_reset", "A user asks for a new password."),
-    entry("user.unbanned", "An user is unbanned."),
-    entry("user.updated", "An user is updated."),
+    entry("user.unbanned", "A user is unbanned."),
+    entry("user.updated", "A user is updated."),
     entry("webhook.test", "Somebody tests an endpoint."),
 ];
 

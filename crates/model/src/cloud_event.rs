@@ -73,9 +73,10 @@ impl Submission {
                 id,
                 event_type,
                 occurred_at,
-                environment: environment.unwrap_or_default(),
+                environment,
                 product,
                 license,
+                trace: None,
                 data,
             }),
             _ => Err(SubmissionError::Invalid(errors)),
@@ -116,9 +117,10 @@ impl Submission {
                 id,
                 event_type,
                 occurred_at,
-                environment: environment.unwrap_or_default(),
+                environment,
                 product: attributes.product.map(str::to_owned),
                 license,
+                trace: None,
                 data,
             }),
             _ => Err(SubmissionError::Invalid(errors)),
@@ -179,7 +181,7 @@ mod tests {
         let submission = Submission::from_cloud_event(body, is_catalogued).unwrap();
         assert_eq!(submission.event_type.as_str(), "license.created");
         assert_eq!(submission.id.as_deref(), Some("e1"));
-        assert_eq!(submission.environment, Environment::Staging);
+        assert_eq!(submission.environment, Some(Environment::Staging));
         assert_eq!(submission.license.as_deref(), Some("l"));
     }
 

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{EndpointId, Environment, TenantId, Timestamp};
+use crate::{EndpointId, Environment, KeyHash, TenantId, Timestamp};
 
 /// Where deliveries go: URL, secrets, what it subscribes to, and how it wants to be treated.
 ///
@@ -35,6 +35,9 @@ pub struct Endpoint {
     #[serde(default)]
     pub dialect_options: serde_json::Map<String, serde_json::Value>,
     pub state: EndpointState,
+    /// Whether the receiver agreed to be sent to, where the dialect asks first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// Counts changes; a write names the revision it changes.
@@ -108,8 +111,22 @@ crate::delivery::names!(
         Exhausted = "exhausted",
         /// Its circuit opened and the endpoint disables then.
         CircuitOpened = "circuit_opened",
+        /// Its receiver was asked and has not agreed.
+        AwaitingConsent = "awaiting_consent",
     }
 );
+
+/// What a receiver answered when it was asked whether it may be sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    pub asked_at: Timestamp,
+    /// Of the key that a later agreement has to bring along.
+    pub key: KeyHash,
+    /// `None` until it has agreed.
+    pub granted_at: Option<Timestamp>,
+    /// Requests a minute it agreed to; `None` for any number.
+    pub rate_per_minute: Option<u32>,
+}
 
 /// A signing secret, in clear; only ever in memory.
 #[derive(Clone, Debug)]
@@ -134,6 +151,46 @@ impl EndpointSecret {
 }
 
 impl Endpoint {
+    /// An active endpoint that gets everything and follows its dialect in all.
+    pub fn new(
+        id: EndpointId,
+        tenant: TenantId,
+        url: Url,
+        dialect: &str,
+        secret: SecretString,
+    ) -> Self {
+        let now = id.created_at();
+        Self {
+            id,
+            tenant,
+            url,
+            dialect: dialect.to_owned(),
+            event_types: vec!["*".to_owned()],
+            name: None,
+            description: None,
+            environment: None,
+            product: None,
+            retry: None,
+            timeout_s: None,
+            rate_limit: None,
+            max_in_flight: None,
+            circuit: None,
+            on_exhausted: None,
+            headers: BTreeMap::new(),
+            dialect_options: serde_json::Map::new(),
+            state: EndpointState::Active,
+            consent: None,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+            secrets: vec![EndpointSecret {
+                value: secret,
+                created_at: now,
+                signs_until: None,
+            }],
+        }
+    }
+
     pub const fn is_active(&self) -> bool {
         matches!(self.state, EndpointState::Active)
     }

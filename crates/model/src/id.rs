@@ -106,6 +106,10 @@ made_id!(
     /// An API key's id, `key_…`; not the key itself.
     KeyId, "key_"
 );
+made_id!(
+    /// A source's id, `src_…`.
+    SourceId, "src_"
+);
 
 /// Ids that come from outside: short texts, checked once and then shared.
 macro_rules! given_id {

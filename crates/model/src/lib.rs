@@ -19,27 +19,37 @@ mod delivery;
 mod endpoint;
 mod event;
 mod id;
+mod jitter;
 mod json;
+mod signing_key;
+mod source;
 mod submission;
 mod tenant;
 mod time;
+mod trace;
 mod validation;
 mod work;
 
-pub use catalog::{CATALOG, CatalogEntry, is_catalogued, is_urgent};
+pub use catalog::{CATALOG, CatalogEntry, is_catalogued, is_test, is_urgent};
 pub use cloud_event::{BinaryAttributes, CLOUD_EVENT_BATCH_TYPE, CLOUD_EVENT_TYPE};
 pub use delivery::{
     Attempt, Delivery, DeliveryStatus, ErrorClass, HoldReason, Outcome, RESPONSE_BODY_KEPT_MAX,
 };
 pub use endpoint::{
-    Circuit, CircuitAction, DisabledReason, Endpoint, EndpointSecret, EndpointState, OnExhausted,
-    RateLimit, Retry,
+    Circuit, CircuitAction, Consent, DisabledReason, Endpoint, EndpointSecret, EndpointState,
+    OnExhausted, RateLimit, Retry,
 };
 pub use event::{Environment, Event, EventType};
-pub use id::{AttemptId, DeliveryId, EndpointId, EventId, IdError, KeyId, LicenseId, TenantId};
+pub use id::{
+    AttemptId, DeliveryId, EndpointId, EventId, IdError, KeyId, LicenseId, SourceId, TenantId,
+};
+pub use jitter::Jitter;
 pub use json::DEPTH_MAX;
-pub use submission::{EVENT_BYTES_MAX, Submission, SubmissionError};
+pub use signing_key::{KeyAlgorithm, SigningKey};
+pub use source::{KeyKind, Source};
+pub use submission::{EVENT_BYTES_MAX, Submission, SubmissionError, check_product};
 pub use tenant::{ApiKey, KeyHash, Plan, RegisteredEventType, Role, Tenant};
 pub use time::{Timestamp, TimestampError};
+pub use trace::{TRACE_PARENT_HEADER, TraceParent, TraceParentError};
 pub use validation::FieldError;
 pub use work::{WORKS_PER_MESSAGE_MAX, Work, WorkError};

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Environment, Event, EventId, EventType, FieldError, LicenseId, TenantId, Timestamp, json,
+    Environment, Event, EventId, EventType, FieldError, LicenseId, TenantId, Timestamp, TraceParent, json,
 };
 
 /// The largest event, as JSON, in bytes.
@@ -16,9 +16,12 @@ pub struct Submission {
     pub id: Option<EventId>,
     pub event_type: EventType,
     pub occurred_at: Option<Timestamp>,
-    pub environment: Environment,
+    /// `None` means production.
+    pub environment: Option<Environment>,
     pub product: Option<String>,
     pub license: Option<LicenseId>,
+    /// The trace it was published in.
+    pub trace: Option<TraceParent>,
     pub data: Arc<RawValue>,
 }
 
@@ -63,7 +66,7 @@ impl Submission {
             event_type: self.event_type,
             occurred_at: self.occurred_at.unwrap_or(now),
             accepted_at: now,
-            environment: self.environment,
+            environment: self.environment.unwrap_or_default(),
             product: self.product,
             license: self.license,
             sequence: None,
@@ -123,9 +126,10 @@ impl CanonicalMembers<'_> {
             id,
             event_type: event_type?,
             occurred_at,
-            environment: environment.unwrap_or_default(),
+            environment,
             product,
             license,
+            trace: None,
             data: object(self.data, "/data", errors)?,
         })
     }
@@ -171,12 +175,18 @@ const PRODUCT_BYTES_MAX: usize = 256;
 
 pub(crate) fn product(raw: Option<&RawValue>, errors: &mut Vec<FieldError>) -> Option<String> {
     let product = text(raw?, "/product", errors)?;
-    let fits = !product.is_empty() && product.len() <= PRODUCT_BYTES_MAX;
-    if !fits || product.chars().any(char::is_control) {
-        let detail = "must be 1 to 256 bytes without control characters";
-        errors.push(FieldError::new("/product", detail));
-    }
+    errors.extend(check_product(&product).err());
     Some(product)
+}
+
+/// Whether a text can be an event's product.
+pub fn check_product(product: &str) -> Result<(), FieldError> {
+    let fits = !product.is_empty() && product.len() <= PRODUCT_BYTES_MAX;
+    if fits && !product.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let detail = "must be 1 to 256 bytes without control characters";
+    Err(FieldError::new("/product", detail))
 }
 
 /// `data`, which must be an object.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeliveryId, EndpointId, Event, Timestamp, is_urgent};
+use crate::{DeliveryId, EndpointId, Event, Timestamp, TraceParent, is_urgent};
 
 /// Deliveries of one event in one message at most.
 pub const WORKS_PER_MESSAGE_MAX: usize = 16;
@@ -22,6 +22,8 @@ pub struct Work {
     pub queued_at_ms: i64,
     /// It was held and has been released: it does not queue behind those still held.
     pub released: bool,
+    /// Where the event was accepted, if that is traced: the same for all deliveries of a message.
+    pub trace: Option<TraceParent>,
     pub event: Arc<Event>,
 }
 
@@ -30,6 +32,8 @@ pub struct Work {
 struct Message {
     event: Arc<Event>,
     deliveries: Vec<Due>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceParent>,
 }
 
 /// A [`Work`] without its event.
@@ -75,6 +79,7 @@ impl Work {
             due_at_ms,
             queued_at_ms: due_at_ms,
             released: false,
+            trace: None,
             event,
         }
     }
@@ -85,11 +90,11 @@ impl Work {
         if !(1..=WORKS_PER_MESSAGE_MAX).contains(&message.deliveries.len()) {
             return Err(WorkError::Count(message.deliveries.len()));
         }
-        let event = message.event;
+        let (event, trace) = (message.event, message.trace);
         Ok(message
             .deliveries
             .into_iter()
-            .map(|due| due.of(Arc::clone(&event)))
+            .map(|due| due.of(Arc::clone(&event), trace))
             .collect())
     }
 
@@ -104,6 +109,7 @@ impl Work {
         let message = Message {
             event: Arc::clone(&works[0].event),
             deliveries: works.iter().map(Due::from).collect(),
+            trace: works[0].trace,
         };
         serde_json::to_vec(&message).expect("work has only string keys and finite numbers")
     }
@@ -123,7 +129,7 @@ impl Work {
 }
 
 impl Due {
-    fn of(self, event: Arc<Event>) -> Work {
+    fn of(self, event: Arc<Event>, trace: Option<TraceParent>) -> Work {
         Work {
             delivery: self.delivery,
             endpoint: self.endpoint,
@@ -132,6 +138,7 @@ impl Due {
             due_at_ms: self.due_at_ms,
             queued_at_ms: self.queued_at_ms,
             released: self.released,
+            trace,
             event,
         }
     }
@@ -188,6 +195,20 @@ mod tests {
             assert_eq!(read.event.data.get(), r#"{"n":1.0,"license":{"id":"l"}}"#);
             assert!(read.is_urgent());
         }
+    }
+
+    #[test]
+    fn a_trace_travels_with_the_message_and_costs_nothing_where_there_is_none() {
+        let header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let traced = Work {
+            trace: Some(header.parse().unwrap()),
+            ..work(1)
+        };
+        let read = Work::from_json(&traced.to_json()).unwrap();
+        assert_eq!(read[0].trace, traced.trace);
+        let untraced = String::from_utf8(work(1).to_json()).unwrap();
+        assert!(!untraced.contains("trace"), "{untraced}");
+        assert_eq!(Work::from_json(untraced.as_bytes()).unwrap()[0].trace, None);
     }
 
     #[test]

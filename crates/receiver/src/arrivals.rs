@@ -79,7 +79,8 @@ pub(crate) struct Arrivals {
 
 /// What is known of a request before it is answered.
 pub(crate) struct Request<'a> {
-    pub(crate) path: &'a str,
+    /// Path and query.
+    pub(crate) target: &'a str,
     pub(crate) body: &'a [u8],
     pub(crate) received_at: Timestamp,
 }
@@ -109,7 +110,12 @@ impl Arrivals {
         let arrival = Arc::new(Arrival {
             number: self.count,
             received_at: request.received_at,
-            path: request.path.to_owned(),
+            path: request
+                .target
+                .split('?')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             verified: verified.is_some(),
             problem,
             id,
@@ -149,7 +155,7 @@ mod tests {
 
     fn arrive(arrivals: &mut Arrivals, id: &str, answered: u16) -> Arc<Arrival> {
         let request = Request {
-            path: "/",
+            target: "/",
             body: b"{}",
             received_at: Timestamp::EPOCH,
         };
@@ -190,7 +196,7 @@ mod tests {
         let mut arrivals = Arrivals::default();
         let body = vec![b'x'; BODY_SHOWN_BYTES_MAX + 1];
         let request = Request {
-            path: "/",
+            target: "/",
             body: &body,
             received_at: Timestamp::EPOCH,
         };

@@ -90,3 +90,8 @@ impl Receiver {
         self.arrived.subscribe()
     }
 }
+
+/// The Rust verifiers of the page for receivers are run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/receivers.md")]
+struct PageForReceivers;

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Query, State as Shared};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use dialect::Verified;
+use dialect::{Received, Verified, VerifyError};
 use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Request;
@@ -33,7 +34,7 @@ impl Receiver {
 
     fn receive(&self, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Arc<Arrival> {
         let request = Request {
-            path: uri.path(),
+            target: uri.path_and_query().map_or("/", PathAndQuery::as_str),
             body,
             received_at: ambient::now(),
         };
@@ -62,12 +63,15 @@ impl Receiver {
                 503,
             );
         };
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        match self
-            .dialect
-            .verify(secret, &header, request.body, request.received_at)
-        {
+        let received = Received {
+            target: request.target,
+            headers: &|name: &str| headers.get(name).and_then(|value| value.to_str().ok()),
+            body: request.body,
+            now: request.received_at,
+        };
+        match self.dialect.verify(secret, &received) {
             Ok(verified) => (Ok(verified), 204),
+            Err(error @ VerifyError::Unsigned) => (Err(error.to_string()), 204),
             Err(error) => (Err(error.to_string()), 401),
         }
     }

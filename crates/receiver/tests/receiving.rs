@@ -10,9 +10,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use dialect::{Delivered, Dialect, Rendered};
 use http_body_util::BodyExt as _;
-use model::{
-    DeliveryId, Endpoint, EndpointId, EndpointSecret, EndpointState, Submission, TenantId,
-};
+use model::{DeliveryId, Endpoint, EndpointId, Submission, TenantId};
 use receiver::{BODY_BYTES_MAX, FAILURES_MAX, Receiver, ReceiverConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use tower::ServiceExt as _;
@@ -37,41 +35,16 @@ fn delivery(dialect: Dialect, id: &str) -> Rendered {
     let event = Submission::parse(body.as_bytes())
         .unwrap()
         .into_event(tenant.clone(), now, 1);
-    let value = EndpointSecret {
-        value: secret(),
-        created_at: now,
-        signs_until: None,
-    };
-    let endpoint = Endpoint {
-        id: EndpointId::new(now, 1),
-        tenant,
-        url: "https://receiver.example/".parse().unwrap(),
-        dialect: dialect.name().to_owned(),
-        event_types: vec!["*".to_owned()],
-        name: None,
-        description: None,
-        environment: None,
-        product: None,
-        retry: None,
-        timeout_s: None,
-        rate_limit: None,
-        max_in_flight: None,
-        circuit: None,
-        on_exhausted: None,
-        headers: std::collections::BTreeMap::new(),
-        dialect_options: serde_json::Map::new(),
-        state: EndpointState::Active,
-        created_at: now,
-        updated_at: now,
-        revision: 1,
-        secrets: vec![value],
-    };
+    let url = "https://receiver.example/".parse().unwrap();
+    let id = EndpointId::new(now, 1);
+    let endpoint = Endpoint::new(id, tenant, url, dialect.name(), secret());
     let delivery = DeliveryId::new(now, 2);
     dialect
         .render(&Delivered {
             event: &event,
             endpoint: &endpoint,
             delivery,
+            keys: &dialect::SigningKeys::default(),
             now,
         })
         .unwrap()

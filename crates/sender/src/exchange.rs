@@ -1,8 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dialect::Rendered;
+use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -10,10 +11,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use model::{ErrorClass, Outcome, RESPONSE_BODY_KEPT_MAX};
+use model::{ErrorClass, Outcome, RESPONSE_BODY_KEPT_MAX, Timestamp};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use crate::certificates::Certificates;
 use crate::classify::classify;
 use crate::guard::{Guard, GuardedResolver};
 use crate::retry_after::retry_after;
@@ -74,7 +76,7 @@ pub struct Request<'a> {
 }
 
 /// How it ended, and what is kept of the response.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reply {
     pub outcome: Outcome,
     pub duration: Duration,
@@ -90,6 +92,7 @@ pub struct Sender {
     client: Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>,
     pub(crate) guard: Guard,
     pub(crate) resolver: GuardedResolver,
+    certificates: Certificates,
 }
 
 /// What has been received so far; outlives an exchange that its deadline ends.
@@ -109,8 +112,10 @@ impl Sender {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let certificates = Certificates::default();
+        let extra_roots = config.extra_roots_pem.as_deref();
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::client_config(config.extra_roots_pem.as_deref())?)
+            .with_tls_config(tls::client_config(extra_roots, certificates.clone())?)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(connector);
@@ -130,15 +135,32 @@ impl Sender {
             client,
             guard,
             resolver,
+            certificates,
         })
+    }
+
+    /// The hosts whose certificate ends within [`EXPIRES_SOON`](crate::EXPIRES_SOON) or has ended,
+    /// as seen when last connected, and when it ends; at most
+    /// [`EXPIRING_HOSTS_MAX`](crate::EXPIRING_HOSTS_MAX).
+    pub fn expiring(&self) -> HashMap<String, Timestamp> {
+        self.certificates.expiring()
     }
 
     /// Makes one request. Every way it can end is an outcome.
     pub async fn send(&self, request: Request<'_>) -> Reply {
+        self.request(Method::POST, request).await
+    }
+
+    /// Asks a receiver about itself, with `OPTIONS`.
+    pub async fn ask(&self, request: Request<'_>) -> Reply {
+        self.request(Method::OPTIONS, request).await
+    }
+
+    async fn request(&self, method: Method, request: Request<'_>) -> Reply {
         let started = Instant::now();
         let mut received = Received::default();
         let deadline = request.timeout;
-        let exchange = self.exchange(request, &mut received);
+        let exchange = self.exchange(method, request, &mut received);
         let outcome = match timeout(deadline, exchange).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(class)) => Outcome::Unanswered(class),
@@ -155,6 +177,7 @@ impl Sender {
 
     async fn exchange(
         &self,
+        method: Method,
         request: Request<'_>,
         received: &mut Received,
     ) -> Result<Outcome, ErrorClass> {
@@ -163,7 +186,7 @@ impl Sender {
         }
         let response = self
             .client
-            .request(http_request(request).ok_or(ErrorClass::RenderFailed)?)
+            .request(http_request(method, request).ok_or(ErrorClass::RenderFailed)?)
             .await
             .map_err(|error| classify(&error, error.is_connect()))?;
         let status = response.status().as_u16();
@@ -184,7 +207,7 @@ const PRODUCT: HeaderValue =
     HeaderValue::from_static(concat!("Fanfare/", env!("CARGO_PKG_VERSION")));
 
 /// `None` if a header or the URL is not what was checked when the endpoint was registered.
-fn http_request(request: Request<'_>) -> Option<http::Request<Full<Bytes>>> {
+fn http_request(method: Method, request: Request<'_>) -> Option<http::Request<Full<Bytes>>> {
     let Request {
         url,
         rendered,
@@ -192,7 +215,7 @@ fn http_request(request: Request<'_>) -> Option<http::Request<Full<Bytes>>> {
         timeout: _,
     } = request;
     let mut http = http::Request::new(Full::new(rendered.body));
-    *http.method_mut() = http::Method::POST;
+    *http.method_mut() = method;
     *http.uri_mut() = url.as_str().parse().ok()?;
     let map = http.headers_mut();
     map.reserve(headers.len() + rendered.headers.len() + 3);

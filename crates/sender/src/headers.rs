@@ -68,9 +68,10 @@ fn problem_with_name(lower_case: &str) -> Option<String> {
         || RESERVED_PREFIXES
             .iter()
             .any(|prefix| lower_case.starts_with(prefix))
-        || Dialect::ALL
-            .iter()
-            .any(|dialect| dialect.profile().headers.contains(&lower_case));
+        || Dialect::ALL.iter().any(|dialect| {
+            let profile = dialect.profile();
+            profile.headers.contains(&lower_case) || profile.optional_headers.contains(&lower_case)
+        });
     reserved.then(|| "is set by Fanfare itself".to_owned())
 }
 

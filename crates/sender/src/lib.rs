@@ -19,6 +19,7 @@
 //! ```
 
 mod address;
+mod certificates;
 mod classify;
 mod exchange;
 mod guard;
@@ -28,6 +29,7 @@ mod target;
 mod tls;
 
 pub use address::is_forbidden;
+pub use certificates::{EXPIRES_SOON, EXPIRING_HOSTS_MAX};
 pub use exchange::{
     BODY_READ_MAX, RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX, Reply, Request, Sender,
     SenderConfig, SenderError,

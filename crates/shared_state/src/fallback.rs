@@ -143,6 +143,10 @@ impl SharedState for Resilient {
         self.remote.ping().await
     }
 
+    async fn used_bytes(&self) -> Result<Option<u64>, SharedStateError> {
+        self.remote.used_bytes().await
+    }
+
     fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
     }

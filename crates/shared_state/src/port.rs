@@ -93,6 +93,11 @@ pub trait SharedState: Send + Sync + std::fmt::Debug + 'static {
 
     async fn ping(&self) -> Result<(), SharedStateError>;
 
+    /// Bytes of memory that it uses; `None` if that is this process's own memory.
+    async fn used_bytes(&self) -> Result<Option<u64>, SharedStateError> {
+        Ok(None)
+    }
+
     /// Whether answers come from this process alone although others should agree with it. While so,
     /// a claim says nothing of what other processes do: ask the store.
     fn is_degraded(&self) -> bool {

@@ -193,6 +193,17 @@ impl SharedState for Redis {
     async fn ping(&self) -> Result<(), SharedStateError> {
         Ok(self.link.query(&redis::cmd("PING")).await?)
     }
+
+    async fn used_bytes(&self) -> Result<Option<u64>, SharedStateError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let info: String = self.link.query(&command).await?;
+        let used = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        let used = used.and_then(|used| used.trim().parse().ok());
+        Ok(Some(used.ok_or(UnexpectedAnswer)?))
+    }
 }
 
 fn read_claims(answer: Value, claims: &mut Vec<Claim>) -> Option<()> {

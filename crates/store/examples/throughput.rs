@@ -91,6 +91,7 @@ fn acceptances(tenant: &TenantId, endpoints: &[EndpointId], count: usize) -> Vec
                 event: Arc::new(event),
                 digest: [1; 16],
                 deliveries,
+                trace: None,
             }
         })
         .collect()

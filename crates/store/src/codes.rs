@@ -10,6 +10,8 @@ pub(crate) const HELD: i16 = 2;
 pub(crate) const DELIVERED: i16 = 3;
 pub(crate) const FAILED: i16 = 4;
 pub(crate) const DISCARDED: i16 = 5;
+/// Added to a hold reason, where tallies tell held deliveries apart.
+const HELD_FOR: i16 = 10;
 
 pub(crate) const fn status(status: DeliveryStatus) -> i16 {
     match status {
@@ -37,6 +39,15 @@ pub(crate) const fn hold_reason(reason: HoldReason) -> i16 {
 
 pub(crate) fn read_hold_reason(code: i16) -> Result<HoldReason, StoreError> {
     find(HoldReason::ALL, code, hold_reason, "hold reason")
+}
+
+/// Status and hold reason of a tally: held deliveries are tallied by reason, [`HELD_FOR`] and more.
+pub(crate) fn read_state(code: i16) -> Result<(DeliveryStatus, Option<HoldReason>), StoreError> {
+    if code < HELD_FOR {
+        return Ok((read_status(code)?, None));
+    }
+    let reason = read_hold_reason(code - HELD_FOR)?;
+    Ok((DeliveryStatus::Held, Some(reason)))
 }
 
 pub(crate) const fn environment(environment: Environment) -> i16 {

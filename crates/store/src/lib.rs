@@ -26,6 +26,7 @@
 
 mod codes;
 mod directory;
+mod observation;
 mod open;
 mod port;
 mod postgres;
@@ -35,11 +36,12 @@ mod vault;
 mod watch;
 
 pub use directory::{Directory, DirectoryError, Snapshot, TenantView};
+pub use observation::{Balance, Footprint, LOOK_MAX, Observation};
 pub use open::{OpenError, open};
 pub use port::{
-    Acceptance, Accepted, Balance, Cursor, DeliveryFilter, DirectoryChanges, EndpointRow,
-    EndpointStats, EventFilter, HeldFate, NewDelivery, Page, PageRequest, Record, Requeue,
-    SchemaState, Standing, Store, StoreError, Verdict,
+    Acceptance, Accepted, Cursor, DeliveryFilter, DirectoryChanges, EndpointRow, EndpointStats,
+    EventFilter, HeldFate, NewDelivery, Page, PageRequest, Record, Requeue, SchemaState,
+    SigningKeyRow, SourceRow, Standing, Store, StoreError, Verdict,
 };
 pub use vault::{MASTER_KEY_BYTES, MasterKey, MasterKeyError};
 pub use watch::StoreWatch;

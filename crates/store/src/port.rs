@@ -5,10 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::{
     ApiKey, Attempt, Delivery, DeliveryId, DeliveryStatus, EndpointId, Environment, Event, EventId,
-    EventType, HoldReason, KeyId, LicenseId, RegisteredEventType, Tenant, TenantId, Timestamp,
-    Work,
+    EventType, HoldReason, KeyAlgorithm, KeyId, LicenseId, RegisteredEventType, SourceId, Tenant,
+    TenantId, Timestamp, TraceParent, Work,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::observation::{Footprint, Observation};
 
 /// What a store can say instead of an answer.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,8 @@ pub struct Acceptance {
     /// Of the submitted content, to tell a repetition from another event with the same id.
     pub digest: [u8; 16],
     pub deliveries: Vec<NewDelivery>,
+    /// Goes along with its deliveries; it is not stored.
+    pub trace: Option<TraceParent>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -130,18 +134,6 @@ pub enum HeldFate {
     KeepLatestPerLicense,
 }
 
-/// Counts of invariant 1: `accepted` equals the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Balance {
-    pub accepted: u64,
-    pub queued: u64,
-    pub retrying: u64,
-    pub held: u64,
-    pub delivered: u64,
-    pub failed: u64,
-    pub discarded: u64,
-}
-
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     pub event_type: Option<EventType>,
@@ -201,6 +193,27 @@ pub struct EndpointRow {
     pub deleted: bool,
 }
 
+/// A source as the adapters keep it: `body` is its JSON without keys, `sealed_keys` the encrypted
+/// rest.
+#[derive(Clone, Debug)]
+pub struct SourceRow {
+    pub id: SourceId,
+    pub tenant: TenantId,
+    pub revision: u64,
+    pub body: String,
+    pub sealed_keys: Vec<u8>,
+    pub deleted: bool,
+}
+
+/// A tenant's key pair as the adapters keep it, its private half encrypted.
+#[derive(Clone, Debug)]
+pub struct SigningKeyRow {
+    pub tenant: TenantId,
+    pub algorithm: KeyAlgorithm,
+    pub created_at: Timestamp,
+    pub sealed_key: Vec<u8>,
+}
+
 /// Everything of the directory that changed since a moment.
 #[derive(Clone, Debug)]
 pub struct DirectoryChanges {
@@ -209,6 +222,9 @@ pub struct DirectoryChanges {
     pub tenants: Vec<Tenant>,
     /// With the deleted ones, marked.
     pub endpoints: Vec<EndpointRow>,
+    /// With the deleted ones, marked.
+    pub sources: Vec<SourceRow>,
+    pub signing_keys: Vec<SigningKeyRow>,
     pub keys: Vec<ApiKey>,
     pub deleted_keys: Vec<KeyId>,
     pub event_types: Vec<RegisteredEventType>,
@@ -309,8 +325,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         now: Timestamp,
     ) -> Result<EndpointStats>;
 
-    /// Counts every delivery: for the sweeper and the exporter, not for a request.
-    async fn balance(&self) -> Result<Balance>;
+    // --- the whole ----------------------------------------------------------------------------------
+
+    /// How all deliveries stand, in a few milliseconds however many there are; counts as overdue
+    /// what was due before `overdue_before`.
+    async fn observe(&self, overdue_before: Timestamp) -> Result<Observation>;
+
+    /// Sizes, partitions, connections and replicas.
+    async fn footprint(&self) -> Result<Footprint>;
 
     // --- directory ----------------------------------------------------------------------------------
 
@@ -322,6 +344,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Inserts revision 1, or replaces the row whose revision is one less; else `Conflict`.
     async fn put_endpoint(&self, row: &EndpointRow, now: Timestamp) -> Result<()>;
+
+    /// Inserts revision 1, or replaces the row whose revision is one less; else `Conflict`.
+    async fn put_source(&self, row: &SourceRow, now: Timestamp) -> Result<()>;
+
+    /// Inserts a key pair unless the tenant has one of that algorithm; answers the one it has now.
+    async fn put_signing_key(&self, row: &SigningKeyRow, now: Timestamp) -> Result<SigningKeyRow>;
 
     /// Inserts a tenant or changes it. With `create`, an existing one is a `Conflict`.
     async fn put_tenant(&self, tenant: &Tenant, create: bool, now: Timestamp) -> Result<()>;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Attempt, AttemptId, Delivery, DeliveryId, DeliveryStatus, EndpointId, ErrorClass, Event,
-    EventId, LicenseId, Outcome, TenantId, Timestamp, Work,
+    Attempt, AttemptId, Delivery, DeliveryId, EndpointId, ErrorClass, Event, EventId, LicenseId,
+    Outcome, TenantId, Timestamp, Work,
 };
 use serde_json::value::RawValue;
 
-use crate::{Balance, Cursor, Page, StoreError, codes};
+use crate::{Cursor, Page, StoreError, codes};
 
 /// Deliveries whose attempts an endpoint's statistics look at: the newest ones of the window.
 pub(crate) const STATS_DELIVERIES_MAX: u32 = 100_000;
@@ -191,6 +191,7 @@ pub(crate) fn work(rows: Vec<DueRow>, now: Timestamp) -> Result<Vec<Work>> {
                 due_at_ms: now.as_millis(),
                 queued_at_ms: now.as_millis(),
                 released: false,
+                trace: None,
                 event: Arc::new(row.event.event()?),
             })
         })
@@ -241,18 +242,6 @@ pub(crate) fn delivery_cursor(cursor: &Cursor) -> DeliveryId {
         .id
         .parse()
         .unwrap_or_else(|_| first_delivery_at(cursor.at))
-}
-
-/// The counter of a status.
-pub(crate) const fn counter(balance: &mut Balance, status: DeliveryStatus) -> &mut u64 {
-    match status {
-        DeliveryStatus::Queued => &mut balance.queued,
-        DeliveryStatus::Retrying => &mut balance.retrying,
-        DeliveryStatus::Held => &mut balance.held,
-        DeliveryStatus::Delivered => &mut balance.delivered,
-        DeliveryStatus::Failed => &mut balance.failed,
-        DeliveryStatus::Discarded => &mut balance.discarded,
-    }
 }
 
 /// The 50th and the 99th percentile (nearest rank), in milliseconds, of durations in microseconds.

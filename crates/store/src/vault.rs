@@ -1,4 +1,4 @@
-//! Secrets at rest: sealed with the master key, bound to the endpoint they belong to.
+//! Secrets at rest: sealed with the master key, bound to what they belong to.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use model::{Endpoint, EndpointId, EndpointSecret, Timestamp};
+use model::{Endpoint, EndpointSecret, Source, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub const MASTER_KEY_BYTES: usize = 32;
 /// AES-GCM's nonce, 96 bits (NIST SP 800-38D §8.2.2), in front of the sealed bytes.
 const NONCE_BYTES: usize = 12;
 
-/// The key that seals endpoint secrets (AES-256-GCM). Never shown by `Debug`.
+/// The key that seals secrets (AES-256-GCM). Never shown by `Debug`.
 #[derive(Clone)]
 pub struct MasterKey {
     cipher: Aes256Gcm,
@@ -29,7 +29,7 @@ pub struct MasterKey {
 #[error("the master key must be {MASTER_KEY_BYTES} bytes in base64")]
 pub struct MasterKeyError;
 
-/// Sealed bytes that this key does not open: another key, another endpoint's, or damaged.
+/// Sealed bytes that this key does not open: another key, another owner's, or damaged.
 #[derive(Debug, thiserror::Error)]
 #[error("the master key does not open this")]
 pub(crate) struct SealError;
@@ -56,27 +56,28 @@ impl MasterKey {
         STANDARD.encode(self.bytes).into()
     }
 
-    /// Seals with a random nonce, which stands in front.
-    pub(crate) fn seal(&self, owner: EndpointId, clear: &[u8]) -> Vec<u8> {
+    /// Seals with a random nonce, which stands in front. `owner` is the associated data: what is
+    /// sealed for one opens for no other.
+    pub(crate) fn seal(&self, owner: &[u8], clear: &[u8]) -> Vec<u8> {
         let random = ambient::random_secret();
         let mut nonce = [0; NONCE_BYTES];
         nonce.copy_from_slice(&random[..NONCE_BYTES]);
         let payload = Payload {
             msg: clear,
-            aad: &owner.as_u128().to_be_bytes(),
+            aad: owner,
         };
         let sealed = self
             .cipher
             .encrypt(&Nonce::from(nonce), payload)
-            .expect("an endpoint's secrets are far below the limit of AES-GCM");
+            .expect("secrets are far below the limit of AES-GCM");
         [&nonce[..], &sealed].concat()
     }
 
-    pub(crate) fn open(&self, owner: EndpointId, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn open(&self, owner: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError)?;
         let payload = Payload {
             msg: sealed,
-            aad: &owner.as_u128().to_be_bytes(),
+            aad: owner,
         };
         self.cipher
             .decrypt(&Nonce::from(*nonce), payload)
@@ -104,23 +105,34 @@ struct SealedSecret {
     signs_until: Option<Timestamp>,
 }
 
-/// Seals what of an endpoint must not be stored in clear.
-pub(crate) fn seal_endpoint(key: &MasterKey, endpoint: &Endpoint) -> Vec<u8> {
-    let secrets = endpoint
-        .secrets
-        .iter()
-        .map(|secret| SealedSecret {
+impl From<&EndpointSecret> for SealedSecret {
+    fn from(secret: &EndpointSecret) -> Self {
+        Self {
             value: secret.value.expose_secret().to_owned(),
             created_at: secret.created_at,
             signs_until: secret.signs_until,
-        })
-        .collect();
+        }
+    }
+}
+
+impl From<SealedSecret> for EndpointSecret {
+    fn from(secret: SealedSecret) -> Self {
+        Self {
+            value: secret.value.into(),
+            created_at: secret.created_at,
+            signs_until: secret.signs_until,
+        }
+    }
+}
+
+/// Seals what of an endpoint must not be stored in clear.
+pub(crate) fn seal_endpoint(key: &MasterKey, endpoint: &Endpoint) -> Vec<u8> {
     let part = SealedPart {
-        secrets,
+        secrets: endpoint.secrets.iter().map(SealedSecret::from).collect(),
         headers: endpoint.headers.clone(),
     };
     let clear = serde_json::to_vec(&part).expect("strings and times serialize");
-    key.seal(endpoint.id, &clear)
+    key.seal(&endpoint.id.as_u128().to_be_bytes(), &clear)
 }
 
 /// Puts the sealed part back into an endpoint read from its body.
@@ -129,18 +141,29 @@ pub(crate) fn open_endpoint(
     endpoint: &mut Endpoint,
     sealed: &[u8],
 ) -> Result<(), SealError> {
-    let clear = key.open(endpoint.id, sealed)?;
+    let clear = key.open(&endpoint.id.as_u128().to_be_bytes(), sealed)?;
     let part: SealedPart = serde_json::from_slice(&clear).map_err(|_| SealError)?;
     endpoint.headers = part.headers;
-    endpoint.secrets = part
-        .secrets
-        .into_iter()
-        .map(|secret| EndpointSecret {
-            value: secret.value.into(),
-            created_at: secret.created_at,
-            signs_until: secret.signs_until,
-        })
-        .collect();
+    endpoint.secrets = part.secrets.into_iter().map(EndpointSecret::from).collect();
+    Ok(())
+}
+
+/// Seals a source's keys.
+pub(crate) fn seal_source(key: &MasterKey, source: &Source) -> Vec<u8> {
+    let keys: Vec<_> = source.keys.iter().map(SealedSecret::from).collect();
+    let clear = serde_json::to_vec(&keys).expect("strings and times serialize");
+    key.seal(&source.id.as_u128().to_be_bytes(), &clear)
+}
+
+/// Puts the keys back into a source read from its body.
+pub(crate) fn open_source(
+    key: &MasterKey,
+    source: &mut Source,
+    sealed: &[u8],
+) -> Result<(), SealError> {
+    let clear = key.open(&source.id.as_u128().to_be_bytes(), sealed)?;
+    let keys: Vec<SealedSecret> = serde_json::from_slice(&clear).map_err(|_| SealError)?;
+    source.keys = keys.into_iter().map(EndpointSecret::from).collect();
     Ok(())
 }
 
@@ -148,39 +171,30 @@ pub(crate) fn open_endpoint(
 mod tests {
     use super::*;
 
-    fn endpoint_id(random: u128) -> EndpointId {
-        EndpointId::new(Timestamp::from_seconds(1_776_254_400), random)
-    }
+    const ONE: &[u8] = b"endpoint 1";
 
     #[test]
     fn what_was_sealed_opens_again_and_shows_nothing() {
         let key = MasterKey::from_bytes([7; 32]);
-        let sealed = key.seal(endpoint_id(1), b"whsec_secret");
-        assert_eq!(key.open(endpoint_id(1), &sealed).unwrap(), b"whsec_secret");
+        let sealed = key.seal(ONE, b"whsec_secret");
+        assert_eq!(key.open(ONE, &sealed).unwrap(), b"whsec_secret");
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
-        assert_ne!(sealed, key.seal(endpoint_id(1), b"whsec_secret"));
+        assert_ne!(sealed, key.seal(ONE, b"whsec_secret"));
         assert_eq!(format!("{key:?}"), "MasterKey(redacted)");
     }
 
     #[test]
-    fn another_key_another_endpoint_and_every_flipped_byte_fail() {
+    fn another_key_another_owner_and_every_flipped_byte_fail() {
         let key = MasterKey::from_bytes([7; 32]);
-        let sealed = key.seal(endpoint_id(1), b"s");
-        assert!(
-            MasterKey::from_bytes([8; 32])
-                .open(endpoint_id(1), &sealed)
-                .is_err()
-        );
-        assert!(key.open(endpoint_id(2), &sealed).is_err());
+        let sealed = key.seal(ONE, b"s");
+        assert!(MasterKey::from_bytes([8; 32]).open(ONE, &sealed).is_err());
+        assert!(key.open(b"endpoint 2", &sealed).is_err());
         for at in 0..sealed.len() {
             let mut flipped = sealed.clone();
             flipped[at] ^= 1;
-            assert!(key.open(endpoint_id(1), &flipped).is_err(), "byte {at}");
+            assert!(key.open(ONE, &flipped).is_err(), "byte {at}");
         }
-        assert!(
-            key.open(endpoint_id(1), &sealed[..NONCE_BYTES - 1])
-                .is_err()
-        );
+        assert!(key.open(ONE, &sealed[..NONCE_BYTES - 1]).is_err());
     }
 
     #[test]

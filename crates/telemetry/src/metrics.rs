@@ -1,7 +1,10 @@
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
+
+use crate::by_customer::ByCustomer;
+use crate::labels::AttemptLabel;
+use crate::register::Register;
 
 /// Seconds: from a loopback delivery to a receiver that uses its whole timeout.
 const WEBHOOK_SECONDS: &[f64] = &[
@@ -16,33 +19,16 @@ const GROUP_SIZES: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0,
 ];
 
-/// How an attempt ended, as a label: finite whatever receivers answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptLabel {
-    Status(u16),
-    Error(&'static str),
-}
-
-impl AttemptLabel {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Status(200..=299) => "2xx",
-            Self::Status(300..=399) => "3xx",
-            Self::Status(400..=499) => "4xx",
-            Self::Status(500..=599) => "5xx",
-            Self::Status(_) => "other_status",
-            Self::Error(class) => class,
-        }
-    }
-}
-
 /// Every metric of a process. Clones share the same counters.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    registry: Registry,
-    /// Labels: `source` (`http`, `amqp`), `result` (`new`, `duplicate`, `conflict`, `rejected`,
+    register: Register,
+    /// Labels: `source` (`http`, `amqp`, `webhook`), `result` (`new`, `duplicate`, `conflict`, `rejected`,
     /// `unavailable`).
     pub events: IntCounterVec,
+    /// Labels: `dialect`, `result` (`accepted`, `duplicate`, `test`, `conflict`, `unmapped`,
+    /// `unauthorized`, `unread`, `unavailable`).
+    pub source_requests: IntCounterVec,
     pub accept_seconds: Histogram,
     /// Deliveries confirmed by the broker.
     pub published: IntCounter,
@@ -68,32 +54,32 @@ pub struct Metrics {
     pub parked: IntCounterVec,
     /// Label: `dependency` (`store`, `broker`, `shared_state`).
     pub dependency_errors: IntCounterVec,
-    /// Label: `dependency`; 1 if it answered when `/readyz` was last asked.
+    /// Label: `dependency`; 1 if it answered when it was last asked.
     pub dependency_up: IntGaugeVec,
     pub swept: IntCounter,
-    /// Label: `status`; deliveries at the last sweep.
-    pub deliveries: IntGaugeVec,
     /// Accepted less the sum of all statuses; anything but 0 is a fault.
     pub balance_difference: IntGauge,
     group_sizes: HistogramVec,
+    build: IntGaugeVec,
+    by_customer: ByCustomer,
 }
 
 impl Metrics {
-    #[expect(
-        clippy::new_without_default,
-        reason = "a registry is made once, on purpose"
-    )]
+    /// With `per_endpoint`, every endpoint has series of its own, up to
+    /// [`ENDPOINTS_MAX`](crate::ENDPOINTS_MAX).
     #[expect(clippy::too_many_lines, reason = "one table of every metric")]
-    pub fn new() -> Self {
-        let registry = Registry::new();
-        let make = Maker {
-            registry: &registry,
-        };
+    pub fn new(per_endpoint: bool) -> Self {
+        let make = Register::default();
         let metrics = Self {
             events: make.counters(
                 "fanfare_events_total",
                 "Events taken in, by source and result.",
                 &["source", "result"],
+            ),
+            source_requests: make.counters(
+                "fanfare_source_requests_total",
+                "Webhooks of other systems that came in, by dialect and result.",
+                &["dialect", "result"],
             ),
             accept_seconds: make.histogram(
                 "fanfare_event_accept_seconds",
@@ -167,17 +153,12 @@ impl Metrics {
             ),
             dependency_up: make.gauges(
                 "fanfare_dependency_up",
-                "Whether a dependency answered when /readyz was last asked.",
+                "Whether a dependency answered when it was last asked.",
                 &["dependency"],
             ),
             swept: make.counter(
                 "fanfare_deliveries_swept_total",
                 "Overdue deliveries that the sweeper queued again.",
-            ),
-            deliveries: make.gauges(
-                "fanfare_deliveries",
-                "Deliveries in the store at the last sweep, by status.",
-                &["status"],
             ),
             balance_difference: make.gauge(
                 "fanfare_balance_difference",
@@ -189,15 +170,30 @@ impl Metrics {
                 GROUP_SIZES,
                 "group",
             ),
-            registry: registry.clone(),
+            build: make.gauges(
+                "fanfare_build_info",
+                "1, with this process's version and role.",
+                &["version", "role"],
+            ),
+            by_customer: ByCustomer::new(&make, per_endpoint),
+            register: make.clone(),
         };
         make.process();
         metrics
     }
 
-    /// Where every metric is registered.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    pub(crate) fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// What depends on who the customers are.
+    pub fn by_customer(&self) -> &ByCustomer {
+        &self.by_customer
+    }
+
+    /// Says what this process is.
+    pub fn built(&self, version: &str, role: &str) {
+        self.build.with_label_values(&[version, role]).set(1);
     }
 
     /// The histogram of one group's sizes.
@@ -217,59 +213,9 @@ impl Metrics {
 pub fn render(metrics: &Metrics) -> String {
     let mut text = Vec::new();
     TextEncoder::new()
-        .encode(&metrics.registry.gather(), &mut text)
+        .encode(&metrics.register.registry().gather(), &mut text)
         .expect("metrics encode into memory");
     String::from_utf8(text).expect("the exposition format is UTF-8")
-}
-
-struct Maker<'r> {
-    registry: &'r Registry,
-}
-
-impl Maker<'_> {
-    fn register<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        collector: prometheus::Result<C>,
-    ) -> C {
-        let collector = collector.expect("metric names and labels are valid");
-        self.registry
-            .register(Box::new(collector.clone()))
-            .expect("metric names are unique");
-        collector
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.register(IntCounter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.register(IntGauge::new(name, help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.register(Histogram::with_opts(opts))
-    }
-
-    fn histograms(&self, name: &str, help: &str, buckets: &[f64], label: &str) -> HistogramVec {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.register(HistogramVec::new(opts, &[label]))
-    }
-
-    fn process(&self) {
-        let collector = prometheus::process_collector::ProcessCollector::for_self();
-        self.registry
-            .register(Box::new(collector))
-            .expect("metric names are unique");
-    }
 }
 
 impl Metrics {
@@ -288,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_name_a_help_text_and_finite_labels() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(false);
         metrics.attempted("standard", AttemptLabel::Status(404), 0.01);
         metrics.attempted("standard", AttemptLabel::Status(999), 0.01);
         metrics.group_sizes("accept").observe(3.0);

@@ -84,6 +84,11 @@ impl Client {
         }
     }
 
+    /// On whose behalf it calls.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
     /// The same with a tenant's own key, or with none.
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
@@ -127,6 +132,10 @@ impl Client {
 
     pub async fn delete(&self, path: &str) -> Result<Answer> {
         self.send(Method::DELETE, path, &[], Vec::new()).await
+    }
+
+    pub async fn options(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.send(Method::OPTIONS, path, headers, Vec::new()).await
     }
 
     /// A body exactly as given.

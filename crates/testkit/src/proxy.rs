@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -24,6 +26,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct FaultProxy {
     port: u16,
+    target: Arc<AtomicU16>,
     fault: watch::Sender<Fault>,
     accepting: JoinHandle<()>,
 }
@@ -34,12 +37,14 @@ impl FaultProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (fault, faults) = watch::channel(Fault::None);
+        let target = Arc::new(AtomicU16::new(target));
+        let current = Arc::clone(&target);
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else {
                     continue;
                 };
-                let faults = faults.clone();
+                let (faults, target) = (faults.clone(), current.load(Ordering::Relaxed));
                 tokio::spawn(async move {
                     let _broken = carry(client, target, faults).await;
                 });
@@ -47,6 +52,7 @@ impl FaultProxy {
         });
         Ok(Self {
             port,
+            target,
             fault,
             accepting,
         })
@@ -54,6 +60,11 @@ impl FaultProxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another port; those that exist stay where they are.
+    pub fn redirect(&self, target: u16) {
+        self.target.store(target, Ordering::Relaxed);
     }
 
     /// Changes the line, for the connections that exist as well.

@@ -17,6 +17,7 @@ use crate::behavior::Then;
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub method: String,
     pub path: String,
     /// Names in lower case, in the order of arrival.
     pub headers: Vec<(String, String)>,
@@ -287,7 +288,7 @@ async fn read_request(
     };
     let at = Instant::now();
     let head = buffer.split_to(head_bytes).freeze();
-    let Some((path, headers)) = parse_head(&head) else {
+    let Some((method, path, headers)) = parse_head(&head) else {
         return Ok(None);
     };
     let body_bytes = headers
@@ -303,6 +304,7 @@ async fn read_request(
     let body = Bytes::copy_from_slice(&buffer[..body_bytes]);
     buffer.advance(body_bytes);
     Ok(Some(Received {
+        method,
         path,
         headers,
         body,
@@ -310,13 +312,17 @@ async fn read_request(
     }))
 }
 
-fn parse_head(head: &[u8]) -> Option<(String, Vec<(String, String)>)> {
+/// Method, target and headers.
+type Head = (String, String, Vec<(String, String)>);
+
+fn parse_head(head: &[u8]) -> Option<Head> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.split("\r\n");
-    let path = lines.next()?.split(' ').nth(1)?.to_owned();
+    let mut request_line = lines.next()?.split(' ').map(str::to_owned);
+    let (method, path) = (request_line.next()?, request_line.next()?);
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some((path, headers))
+    Some((method, path, headers))
 }

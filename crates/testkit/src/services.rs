@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{environment, unique};
+use crate::{environment, free_port, unique};
 
 /// The number of databases of the Redis that `tests/services.sh` starts.
 const REDIS_DATABASES: u32 = 4096;
@@ -187,6 +187,30 @@ impl Services {
         let mut ctl = Command::new(&self.rabbitmqctl);
         ctl.args(arguments);
         output(ctl).await
+    }
+
+    /// Lets RabbitMQ offer its management API, if it does not yet; answers the API's URL.
+    pub async fn management_url(&self) -> Result<String> {
+        let port = free_port();
+        let port = self
+            .rabbitmqctl(&[
+                "eval",
+                &format!(
+                    r#"case application:get_env(rabbitmq_management, tcp_config) of
+                        {{ok, [{{port, Port}} | _]}} -> Port;
+                        undefined ->
+                            application:set_env(rabbitmq_management, tcp_config,
+                                [{{port, {port}}}, {{ip, "127.0.0.1"}}]),
+                            {{ok, File}} = application:get_env(rabbit, enabled_plugins_file),
+                            ok = rabbit_file:write_term_file(File, [[rabbitmq_management]]),
+                            {{ok, _, _}} = rabbit_plugins:ensure(File),
+                            {port}
+                    end."#
+                ),
+            ])
+            .await?;
+        let port: u16 = port.parse().with_context(|| port.clone())?;
+        Ok(format!("http://guest:guest@127.0.0.1:{port}"))
     }
 
     /// The URL of a Redis database that no other test of this process uses.

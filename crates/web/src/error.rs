@@ -137,8 +137,8 @@ impl ApiError {
         Self::new(Kind::NotFound, format!("no such {what}"))
     }
 
-    /// 405.
-    pub(crate) fn method_not_allowed(detail: impl Into<String>) -> Self {
+    /// 405; RFC 9110 wants the header `Allow` beside it.
+    pub fn method_not_allowed(detail: impl Into<String>) -> Self {
         Self::new(Kind::MethodNotAllowed, detail)
     }
 

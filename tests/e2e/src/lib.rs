@@ -2,11 +2,13 @@
 //! process, and apart on RabbitMQ, PostgreSQL and Redis.
 
 mod installation;
+mod other_system;
 mod signature;
 mod weather;
 
 pub use installation::{Installation, Mode};
-pub use signature::{signatures, verifies};
+pub use other_system::{OtherSystem, Request};
+pub use signature::{hex_code, signatures, signed, verifies};
 pub use weather::{Weather, percentile};
 
 use std::time::Duration;

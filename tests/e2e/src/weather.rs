@@ -38,8 +38,17 @@ impl Weather {
         events: usize,
         per_second: Option<u32>,
     ) -> Result<Self> {
+        Self::over(installation.tenant().await?, prefix, events, per_second).await
+    }
+
+    /// The same on behalf of a tenant that has no endpoint yet.
+    pub async fn over(
+        client: Client,
+        prefix: &str,
+        events: usize,
+        per_second: Option<u32>,
+    ) -> Result<Self> {
         let receiver = Receiver::start().await?;
-        let client = installation.tenant().await?;
         let settings = serde_json::json!({
             "retry": {"delays_s": DELAYS_S}, "circuit": {"open_after": 1000}, "timeout_s": 5,
         });

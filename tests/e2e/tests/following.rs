@@ -183,6 +183,7 @@ async fn the_contract_describes_itself(mode: Mode) -> Result<()> {
     let paths = [
         "/v1/events",
         "/v1/events/batch",
+        "/in/{source}",
         "/v1/endpoints/{id}",
         "/v1/deliveries/{id}/retry",
     ];

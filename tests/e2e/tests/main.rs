@@ -3,18 +3,24 @@
 
 mod bad_input;
 mod circuits;
+mod dialects;
 mod disk;
 mod following;
 mod holding;
 mod idempotency;
 mod isolation;
 mod kills;
+mod metrics;
 mod outages;
 mod publishing;
 mod receivers;
 mod rejected;
+mod restore;
 mod retries;
 mod secrets;
 mod shutdown;
+mod source_limits;
+mod sources;
 mod starting;
 mod tenants;
+mod upgrade;

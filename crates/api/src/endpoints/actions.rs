@@ -7,6 +7,7 @@ use store::HeldFate;
 use utoipa::ToSchema;
 use web::{ApiError, Id, Json, JsonOrDefault, Principal, Problems};
 
+use super::consent::is_awaited;
 use super::crud::state;
 use super::find;
 use super::view::{EndpointView, show_one};
@@ -52,7 +53,10 @@ pub(super) async fn enable(
     JsonOrDefault(input): JsonOrDefault<EnableInput>,
 ) -> Result<Json<EnabledView>, ApiError> {
     caller.require(Role::Editor)?;
-    find(&app, &caller, id)?;
+    if is_awaited(&*find(&app, &caller, id)?) {
+        let detail = "its receiver has not agreed to be sent to: change the endpoint to ask again";
+        return Err(ApiError::conflict(detail));
+    }
     let fate = match input.held {
         HeldChoice::Deliver => None,
         HeldChoice::LatestPerLicense => Some(HeldFate::KeepLatestPerLicense),

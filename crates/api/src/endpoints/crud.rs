@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -7,8 +6,7 @@ use dialect::Dialect;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use model::{
-    DisabledReason, Endpoint, EndpointId, EndpointSecret, EndpointState, Environment, Role,
-    TenantId, Timestamp,
+    DisabledReason, Endpoint, EndpointId, EndpointState, Environment, Role, TenantId, Timestamp,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -18,11 +16,12 @@ use utoipa::IntoParams;
 use web::{ApiError, Id, Json, Listed, Page, PageParams, Principal, Problems, Query};
 
 use super::actions::close_circuit;
-use super::find;
 use super::input::EndpointInput;
 use super::view::{EndpointView, NewEndpointView, show, show_one};
+use super::{consent, find};
 use crate::app::{App, check_room};
 use crate::schema;
+use crate::signing_keys::make_missing;
 
 /// Endpoints of a tenant at most.
 const ENDPOINTS_MAX: usize = 10_000;
@@ -105,7 +104,22 @@ pub(super) async fn create(
     Json(input): Json<EndpointInput>,
 ) -> Result<impl IntoResponse, ApiError> {
     caller.require(Role::Editor)?;
-    let tenant = caller.tenant()?;
+    let (endpoint, secret) = make(&app, caller.tenant()?, input).await?;
+    let location = format!("/v1/endpoints/{}", endpoint.id);
+    let location = HeaderValue::try_from(location).expect("an id is visible ASCII");
+    let view = NewEndpointView {
+        endpoint: show_one(&app, &endpoint).await,
+        secret: secret.expose_secret().to_owned(),
+    };
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)))
+}
+
+/// Makes an endpoint and asks its receiver, where the dialect does that first.
+pub(super) async fn make(
+    app: &App,
+    tenant: &TenantId,
+    input: EndpointInput,
+) -> Result<(Arc<Endpoint>, SecretString), ApiError> {
     let snapshot = app.directory.snapshot();
     let count = snapshot
         .tenant(tenant)
@@ -117,14 +131,10 @@ pub(super) async fn create(
         None => Dialect::generate_secret(ambient::random_secret()),
     };
     let endpoint = new_endpoint(tenant, input, url, secret.clone());
+    make_missing(app, &endpoint).await?;
     let endpoint = app.directory.put_endpoint(endpoint).await?;
-    let location = format!("/v1/endpoints/{}", endpoint.id);
-    let location = HeaderValue::try_from(location).expect("an id is visible ASCII");
-    let view = NewEndpointView {
-        endpoint: show_one(&app, &endpoint).await,
-        secret: secret.expose_secret().to_owned(),
-    };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)))
+    let endpoint = consent::ask(app, endpoint).await?;
+    Ok((endpoint, secret))
 }
 
 fn new_endpoint(
@@ -134,35 +144,11 @@ fn new_endpoint(
     secret: SecretString,
 ) -> Endpoint {
     let now = ambient::now();
-    let mut endpoint = Endpoint {
-        id: EndpointId::new(now, ambient::random_id()),
-        tenant: tenant.clone(),
-        url: url.clone(),
-        dialect: String::new(),
-        event_types: Vec::new(),
-        name: None,
-        description: None,
-        environment: None,
-        product: None,
-        retry: None,
-        timeout_s: None,
-        rate_limit: None,
-        max_in_flight: None,
-        circuit: None,
-        on_exhausted: None,
-        headers: BTreeMap::new(),
-        dialect_options: serde_json::Map::new(),
-        state: state(input.active.unwrap_or(true), EndpointState::Active, now),
-        created_at: now,
-        updated_at: now,
-        revision: 1,
-        secrets: vec![EndpointSecret {
-            value: secret,
-            created_at: now,
-            signs_until: None,
-        }],
-    };
+    let id = EndpointId::new(now, ambient::random_id());
+    let mut endpoint = Endpoint::new(id, tenant.clone(), url.clone(), "", secret);
+    endpoint.state = state(input.active.unwrap_or(true), EndpointState::Active, now);
     input.apply(&mut endpoint, url);
+    consent::await_consent(&mut endpoint, now);
     endpoint
 }
 
@@ -220,16 +206,25 @@ pub(super) async fn patch(
     let change = |endpoint: &mut Endpoint| {
         if let Ok(input) = EndpointInput::patched(endpoint, &patch) {
             endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
+            let before = endpoint.clone();
             let url = if patch.get("url").is_some() {
                 url.clone()
             } else {
                 endpoint.url.clone()
             };
             input.apply(endpoint, url);
+            if consent::is_another(&before, endpoint) {
+                consent::await_consent(endpoint, now);
+            }
         }
     };
+    let mut changed = Endpoint::clone(&current);
+    change(&mut changed);
+    make_missing(&app, &changed).await?;
     let endpoint = app.directory.update_endpoint(id, &change).await?;
     let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;
+    make_missing(&app, &endpoint).await?;
+    let endpoint = consent::ask(&app, endpoint).await?;
     if endpoint.is_active() && !current.is_active() {
         close_circuit(&app, id).await;
     }

@@ -133,6 +133,8 @@ impl EndpointInput {
                 errors.extend(dialect.check_event_types(event_types, &registered));
                 let secret = self.secret.as_deref();
                 errors.extend(secret.and_then(|secret| dialect.check_secret(secret).err()));
+                let options = self.dialect_options.as_ref();
+                errors.extend(options.and_then(|options| dialect.check_options(options).err()));
             }
         }
         errors.extend(check_policy(&Overrides {
@@ -150,7 +152,7 @@ impl EndpointInput {
             DESCRIPTION_MAX,
         ));
         errors.extend(check_text("/product", self.product.as_deref(), PRODUCT_MAX));
-        errors.extend(self.dialect_options.as_ref().and_then(check_options));
+        errors.extend(self.dialect_options.as_ref().and_then(check_size));
         errors
     }
 
@@ -202,7 +204,7 @@ impl EndpointInput {
     }
 }
 
-fn unknown_dialect() -> String {
+pub(crate) fn unknown_dialect() -> String {
     let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.name()).collect();
     format!("must be one of {}", names.join(", "))
 }
@@ -222,7 +224,7 @@ pub(crate) fn check_text(pointer: &str, text: Option<&str>, max: usize) -> Optio
     control.then(|| FieldError::new(pointer, "must not have control characters"))
 }
 
-fn check_options(options: &Map<String, Value>) -> Option<FieldError> {
+fn check_size(options: &Map<String, Value>) -> Option<FieldError> {
     let bytes = serde_json::to_vec(options).map_or(usize::MAX, |json| json.len());
     (bytes > DIALECT_OPTIONS_BYTES_MAX).then(|| {
         let detail = format!("must have at most {DIALECT_OPTIONS_BYTES_MAX} bytes as JSON");
@@ -282,8 +284,8 @@ mod tests {
             let text = "x".repeat(bytes - r#"{"a":""}"#.len());
             Map::from_iter([("a".to_owned(), Value::String(text))])
         };
-        assert_eq!(check_options(&options(DIALECT_OPTIONS_BYTES_MAX)), None);
-        assert!(check_options(&options(DIALECT_OPTIONS_BYTES_MAX + 1)).is_some());
+        assert_eq!(check_size(&options(DIALECT_OPTIONS_BYTES_MAX)), None);
+        assert!(check_size(&options(DIALECT_OPTIONS_BYTES_MAX + 1)).is_some());
     }
 
     #[test]

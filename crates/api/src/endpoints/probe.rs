@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use dialect::{Delivered, Dialect, Policy};
+use dialect::{Delivered, Dialect, Policy, SigningKeys};
 use model::{DeliveryId, Endpoint, EndpointId, Event, EventId, Role};
-use sender::Request;
+use sender::{Reply, Request};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -38,23 +38,54 @@ pub(super) async fn test(
 ) -> Result<Json<TestView>, ApiError> {
     caller.require(Role::Editor)?;
     let endpoint = find(&app, &caller, id)?;
-    let policy = Policy::of(&endpoint);
+    let Probed { event, reply, .. } = probe(&app, &endpoint).await?;
+    Ok(Json(TestView {
+        event_type: event.event_type.to_string(),
+        response: ResponseView::new(reply.outcome, reply.duration, &reply.headers, &reply.body),
+        event_id: event.id,
+    }))
+}
+
+/// A test event, what was sent of it and what came back.
+pub(super) struct Probed {
+    event: Event,
+    headers: Vec<(&'static str, String)>,
+    pub(super) reply: Reply,
+}
+
+impl Probed {
+    /// A header that was sent.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        let found = self.headers.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone())
+    }
+}
+
+/// Sends a test event now.
+pub(super) async fn probe(app: &App, endpoint: &Endpoint) -> Result<Probed, ApiError> {
+    let policy = Policy::of(endpoint);
     let Ok(_permit) = app.tests.try_acquire() else {
         return Err(ApiError::too_many_requests(policy.timeout));
     };
-    let event = test_event(&endpoint);
+    let event = test_event(endpoint);
     let now = ambient::now();
+    let snapshot = app.directory.snapshot();
+    let tenant = snapshot.tenant(&endpoint.tenant);
+    let keys = tenant.map_or(&[][..], |view| &view.signing_keys);
+    let keys = SigningKeys::read(keys).map_err(|error| ApiError::internal(&error))?;
     let delivered = Delivered {
         event: &event,
-        endpoint: &endpoint,
+        endpoint,
         delivery: DeliveryId::new(now, ambient::random_id()),
+        keys: &keys,
         now,
     };
-    let dialect = Dialect::of(&endpoint)
+    let dialect = Dialect::of(endpoint)
         .ok_or_else(|| ApiError::conflict("this version does not know the endpoint's dialect"))?;
     let rendered = dialect
         .render(&delivered)
         .map_err(|error| ApiError::conflict(format!("the test cannot be rendered: {error}")))?;
+    let headers = rendered.headers.clone();
     let request = Request {
         url: &endpoint.url,
         rendered,
@@ -62,11 +93,11 @@ pub(super) async fn test(
         timeout: policy.timeout,
     };
     let reply = app.sender.send(request).await;
-    Ok(Json(TestView {
-        event_type: event.event_type.to_string(),
-        response: ResponseView::new(reply.outcome, reply.duration, &reply.headers, &reply.body),
-        event_id: event.id,
-    }))
+    Ok(Probed {
+        event,
+        headers,
+        reply,
+    })
 }
 
 fn test_event(endpoint: &Endpoint) -> Event {

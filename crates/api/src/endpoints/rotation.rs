@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::extract::State;
 use dialect::Dialect;
 use model::{Endpoint, EndpointId, EndpointSecret, Role, Timestamp};
@@ -14,7 +16,7 @@ use crate::app::App;
 const GRACE_S_DEFAULT: u64 = 24 * 60 * 60;
 /// How long a rotated secret may go on signing.
 const GRACE_S_MAX: u64 = 30 * 24 * 60 * 60;
-/// Secrets of an endpoint that sign at the same time at most.
+/// Secrets of an endpoint or a source that hold at the same time at most.
 const SIGNING_SECRETS_MAX: usize = 5;
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -55,14 +57,9 @@ pub(super) async fn rotate_secret(
 ) -> Result<Json<RotatedView>, ApiError> {
     caller.require(Role::Admin)?;
     let endpoint = find(&app, &caller, id)?;
-    let grace = check_seconds("/grace_s", input.grace_s, GRACE_S_DEFAULT, 0..=GRACE_S_MAX)
-        .map_err(|error| ApiError::invalid(vec![error]))?;
+    let grace = check_grace(input.grace_s)?;
     let now = ambient::now();
-    if !grace.is_zero() && endpoint.signing_secrets(now).count() >= SIGNING_SECRETS_MAX {
-        return Err(ApiError::conflict(format!(
-            "{SIGNING_SECRETS_MAX} secrets still sign; wait, or end them with \"grace_s\": 0"
-        )));
-    }
+    check_secrets(endpoint.signing_secrets(now).count(), grace)?;
     let secret = match input.secret {
         Some(secret) => SecretString::from(secret),
         None => Dialect::generate_secret(ambient::random_secret()),
@@ -87,8 +84,24 @@ pub(super) async fn rotate_secret(
     }))
 }
 
-/// Puts `new` in front; those before sign until `until`, or until an earlier end they have.
-fn rotate(secrets: &mut Vec<EndpointSecret>, new: &EndpointSecret, until: Timestamp) {
+/// How long the secrets before go on.
+pub(crate) fn check_grace(grace_s: Option<u64>) -> Result<Duration, ApiError> {
+    check_seconds("/grace_s", grace_s, GRACE_S_DEFAULT, 0..=GRACE_S_MAX)
+        .map_err(|error| ApiError::invalid(vec![error]))
+}
+
+/// Whether another secret may be added to the `count` that hold.
+pub(crate) fn check_secrets(count: usize, grace: Duration) -> Result<(), ApiError> {
+    if grace.is_zero() || count < SIGNING_SECRETS_MAX {
+        return Ok(());
+    }
+    Err(ApiError::conflict(format!(
+        "{SIGNING_SECRETS_MAX} secrets still hold; wait, or end them with \"grace_s\": 0"
+    )))
+}
+
+/// Puts `new` in front; those before hold until `until`, or until an earlier end they have.
+pub(crate) fn rotate(secrets: &mut Vec<EndpointSecret>, new: &EndpointSecret, until: Timestamp) {
     for secret in secrets.iter_mut() {
         secret.signs_until = Some(secret.signs_until.map_or(until, |end| end.min(until)));
     }

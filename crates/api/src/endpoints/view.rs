@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use delivery::CircuitState;
 use dialect::Policy;
 use model::{
-    CircuitAction, DisabledReason, Endpoint, EndpointId, EndpointState, Environment, OnExhausted,
-    RateLimit, Retry, Timestamp,
+    CircuitAction, Consent, DisabledReason, Endpoint, EndpointId, EndpointState, Environment,
+    OnExhausted, RateLimit, Retry, Timestamp,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -38,6 +38,8 @@ pub(crate) struct EndpointView {
     disabled_reason: Option<DisabledReason>,
     #[schema(value_type = Option<String>, format = DateTime)]
     disabled_at: Option<Timestamp>,
+    /// What the receiver answered when it was asked whether it may be sent to.
+    consent: Option<ConsentView>,
     /// The last characters of the newest secret.
     secret_hint: Option<String>,
     /// As set; `null` follows the dialect. What holds stands under `effective`.
@@ -59,6 +61,27 @@ pub(crate) struct EndpointView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ConsentView {
+    #[schema(value_type = String, format = DateTime)]
+    asked_at: Timestamp,
+    /// `null` until it agrees.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    granted_at: Option<Timestamp>,
+    /// Requests a minute it agreed to; `null` for any number.
+    rate_per_minute: Option<u32>,
+}
+
+impl From<&Consent> for ConsentView {
+    fn from(consent: &Consent) -> Self {
+        Self {
+            asked_at: consent.asked_at,
+            granted_at: consent.granted_at,
+            rate_per_minute: consent.rate_per_minute,
+        }
+    }
 }
 
 /// An endpoint and, this once, its secret.
@@ -144,6 +167,7 @@ impl EndpointView {
             active: endpoint.is_active(),
             disabled_reason,
             disabled_at,
+            consent: endpoint.consent.as_ref().map(ConsentView::from),
             secret_hint: endpoint.secrets.first().map(model::EndpointSecret::hint),
             retry: endpoint.retry.clone(),
             timeout_s: endpoint.timeout_s,

@@ -1,21 +1,30 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker::{Destination, Incoming, Publication};
 use bytes::Bytes;
-use model::{CLOUD_EVENT_TYPE, Environment, EventId, EventType, Submission, TenantId, Timestamp};
+use dialect::{Dialect, Received};
+use model::{
+    CLOUD_EVENT_TYPE, Environment, EventId, EventType, Source, Submission, TenantId, Timestamp,
+    is_test,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::Snapshot;
 
 use super::rejected::tenant_of;
 
-/// What a publisher would have sent, had it known better.
-pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Publication, String> {
+/// What a publisher would have sent, had it known better: several events, where a request to a
+/// source had them.
+pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Vec<Publication>, String> {
     let tenant = tenant_of(&message.headers).ok_or("it names no tenant")?;
     let tenant = TenantId::new(tenant)
         .ok()
         .filter(|tenant| snapshot.tenant(tenant).is_some())
         .ok_or("it names a tenant that does not exist")?;
+    if let Some(source) = &message.headers.source {
+        return from_source(message, &tenant, find(source, &tenant, snapshot)?);
+    }
     let content_type = message.headers.content_type.as_deref().unwrap_or_default();
     let body = if content_type.starts_with(CLOUD_EVENT_TYPE) {
         let known = |name: &str| snapshot.knows_event_type(&tenant, name);
@@ -39,14 +48,67 @@ pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Publicati
     let id = given.or(hints.id);
     let id = id.unwrap_or_else(|| EventId::generate(ambient::now(), ambient::random_id()));
     let event_type = event_type.ok_or("neither its routing key nor its body names a type")?;
-    Ok(Publication {
-        to: Destination::Events {
-            tenant,
-            event_type,
-            id,
-        },
-        body,
-    })
+    let to = Destination::Events {
+        tenant,
+        event_type,
+        id,
+        trace: None,
+    };
+    Ok(vec![Publication { to, body }])
+}
+
+fn find<'s>(
+    source: &str,
+    tenant: &TenantId,
+    snapshot: &'s Snapshot,
+) -> Result<&'s Source, &'static str> {
+    let source = source.parse().ok().and_then(|id| snapshot.source(id));
+    source
+        .filter(|source| source.tenant == *tenant)
+        .map(|source| &**source)
+        .ok_or("its source does not exist any more")
+}
+
+/// Reads a request once more as its source would. It was verified when it came.
+fn from_source(
+    message: &Incoming,
+    tenant: &TenantId,
+    source: &Source,
+) -> Result<Vec<Publication>, String> {
+    let dialect = Dialect::from_name(&source.dialect)
+        .ok_or("this version does not know its source's dialect")?;
+    let kept = message.headers.source_headers.as_deref().unwrap_or("{}");
+    let kept: BTreeMap<String, String> =
+        serde_json::from_str(kept).map_err(|_| "its headers cannot be read")?;
+    let now = ambient::now();
+    let find = |name: &str| kept.get(name).map(String::as_str);
+    let received = Received {
+        target: "/",
+        headers: &find,
+        body: &message.body,
+        now,
+    };
+    let submissions = dialect
+        .parse(&received)
+        .map_err(|error| error.to_string())?;
+    let events = submissions
+        .into_iter()
+        .filter(|submission| !is_test(&submission.event_type))
+        .map(|submission| {
+            let mut submission = source.complete(submission);
+            let given = submission.id.take();
+            let id = given.unwrap_or_else(|| EventId::generate(now, ambient::random_id()));
+            submission.id = Some(id.clone());
+            let to = Destination::Events {
+                tenant: tenant.clone(),
+                event_type: submission.event_type.clone(),
+                id,
+                trace: None,
+            };
+            let body = canonical(&submission);
+            Publication { to, body }
+        });
+    Ok(events.collect())
 }
 
 /// What of the envelope the body shows, if it can be read so far.
@@ -76,7 +138,8 @@ struct Canonical<'a> {
     event_type: &'a EventType,
     #[serde(skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Timestamp>,
-    environment: Environment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<Environment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     product: Option<&'a str>,
     data: &'a Arc<RawValue>,

@@ -25,15 +25,18 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(send_again))
 }
 
-/// A message that was published to `license.events` and could not be understood.
+/// A message that was published to `license.events`, or a webhook that came to a source, and could
+/// not be understood.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 struct RejectedView {
     rejected_at: Option<String>,
     /// As the publisher named it; `null` if it named none.
     tenant: Option<String>,
-    /// Its routing key.
+    /// Its routing key; what came to a source is named as its sender does.
     event_type: String,
     message_id: Option<String>,
+    /// The source that it came to; `null` if it was published.
+    source: Option<String>,
     content_type: Option<String>,
     reason: Option<String>,
     body_bytes: usize,
@@ -50,6 +53,7 @@ impl From<&Incoming> for RejectedView {
             tenant: tenant_of(headers).map(str::to_owned),
             event_type: headers.routing_key.clone(),
             message_id: headers.message_id.clone(),
+            source: headers.source.clone(),
             content_type: headers.content_type.clone(),
             reason: headers.reason.clone(),
             body_bytes: message.body.len(),
@@ -58,7 +62,7 @@ impl From<&Incoming> for RejectedView {
     }
 }
 
-/// Lists published events that could not be understood, oldest first. An operator that names no
+/// Lists events that could not be understood, published ones and webhooks, oldest first. An operator that names no
 /// tenant sees those of all, and those that name none.
 #[utoipa::path(
     get, path = "/v1/rejected", tag = "events", operation_id = "list_rejected",
@@ -117,7 +121,7 @@ struct RefusedView {
 }
 
 /// Publishes rejected events to `license.events` once more, oldest first: after an event type was
-/// registered, say. What still cannot be understood is rejected again.
+/// registered, say. What came to a source is read as its dialect says. What still cannot be understood is rejected again.
 #[utoipa::path(
     post, path = "/v1/rejected/retry", tag = "events", operation_id = "retry_rejected",
     request_body = Option<SendAgainInput>,
@@ -140,7 +144,7 @@ async fn send_again(
     let mut publications = Vec::new();
     let mut acks = Vec::new();
     let mut refused = Vec::new();
-    while publications.len() + refused.len() < limit
+    while acks.len() + refused.len() < limit
         && let Some(message) = look.next().await?
     {
         if !is_of(whose, &message.headers) || !is_wanted(&input, &message.headers) {
@@ -148,8 +152,8 @@ async fn send_again(
             continue;
         }
         match again(&message, &snapshot) {
-            Ok(publication) => {
-                publications.push(publication);
+            Ok(events) => {
+                publications.extend(events);
                 acks.push(message.ack);
             }
             Err(detail) => {
@@ -159,7 +163,7 @@ async fn send_again(
             }
         }
     }
-    let sent = publications.len();
+    let sent = acks.len();
     if sent > 0 {
         app.broker
             .publish(publications)

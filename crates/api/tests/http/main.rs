@@ -10,4 +10,6 @@ mod harness;
 mod holding;
 mod receiving;
 mod rejected;
+mod signing_keys;
+mod sources;
 mod tenants_and_keys;

@@ -66,7 +66,15 @@ fn verifies(request: &Received, secret: &Value) -> bool {
     let secret = SecretString::from(secret.as_str().unwrap());
     let header = |name: &str| request.header(name);
     Dialect::Standard
-        .verify(&secret, &header, &request.body, ambient::now())
+        .verify(
+            &secret,
+            &dialect::Received {
+                target: &request.path,
+                headers: &header,
+                body: &request.body,
+                now: ambient::now(),
+            },
+        )
         .is_ok()
 }
 

@@ -1,7 +1,7 @@
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::record::Record;
-use crate::{BrokerError, Incoming, Queue, QueueDepth};
+use crate::{BrokerError, Incoming, Queue, QueueDepth, QueueLook};
 
 /// What the engine is asked to do.
 #[derive(Debug)]
@@ -36,6 +36,9 @@ pub(super) enum Command {
     Depth {
         queue: Queue,
         answer: oneshot::Sender<QueueDepth>,
+    },
+    Look {
+        answer: oneshot::Sender<Vec<QueueLook>>,
     },
     Close {
         closed: oneshot::Sender<()>,

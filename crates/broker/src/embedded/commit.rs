@@ -114,6 +114,7 @@ impl Engine {
             match record.due_at_ms {
                 None => self.append(record.queue, record.headers, record.body),
                 Some(due) => {
+                    self.waiting += 1;
                     self.next_due_ms = Some(self.next_due_ms.map_or(due, |next| next.min(due)));
                 }
             }
@@ -121,6 +122,7 @@ impl Engine {
         if released.is_empty() {
             return;
         }
+        self.waiting -= u64::try_from(released.len()).expect("a usize is no larger");
         for due in released {
             self.append(due.queue, None, due.body);
         }

@@ -12,13 +12,16 @@ use super::commit::{Group, SETTLED_WAIT};
 use super::journal::Journal;
 use super::lane::{Lane, Stored};
 use super::subscriber::Subscriber;
-use crate::{BrokerError, BrokerStatus, Incoming, Queue, QueueDepth};
+use crate::{BrokerError, BrokerStatus, Incoming, Queue, QueueDepth, QueueLook};
 
 /// Records that share one commit at most, but for those of a single larger batch.
 const GROUP_RECORDS_MAX: usize = 2_000;
 
 /// How long the engine sleeps at most while something waits for its time: the clock may be set.
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
+
+/// The name under which what waits for its time is looked at.
+const WAITING: &str = "fanfare.delay";
 
 /// Owns the queue file and everything in memory; runs on a thread of its own.
 ///
@@ -29,6 +32,8 @@ pub(super) struct Engine {
     pub(super) lanes: [Lane; Queue::ALL.len()],
     subscribers: HashMap<u64, Subscriber>,
     pub(super) next_due_ms: Option<i64>,
+    /// Messages that wait for their time.
+    pub(super) waiting: u64,
     pub(super) settled: [Vec<i64>; Queue::ALL.len()],
     pub(super) settled_since: Option<Instant>,
     /// Set while the disk refuses: when to try again.
@@ -47,6 +52,7 @@ impl Engine {
         }
         Ok(Self {
             next_due_ms: journal.next_due_ms()?,
+            waiting: journal.waiting()?,
             lanes: lanes.try_into().expect("one lane for each queue"),
             journal,
             subscribers: HashMap::new(),
@@ -135,15 +141,30 @@ impl Engine {
             Command::Settled { subscriber, tags } => self.settle(subscriber, &tags),
             Command::Leave { subscriber } => self.leave(subscriber),
             Command::Depth { queue, answer } => {
-                let lane = &self.lanes[queue.index()];
-                let consumers = u64::try_from(lane.subscribers.len()).unwrap_or(u64::MAX);
-                let _caller_gone = answer.send(QueueDepth {
-                    ready: lane.ready(),
-                    consumers,
-                });
+                let _caller_gone = answer.send(self.lanes[queue.index()].depth());
+            }
+            Command::Look { answer } => {
+                let _caller_gone = answer.send(self.look());
             }
             Command::Close { closed } => group.closed = Some(closed),
         }
+    }
+
+    fn look(&self) -> Vec<QueueLook> {
+        let of = |name: &str, delays, depth| QueueLook {
+            name: name.to_owned(),
+            delays,
+            depth,
+        };
+        let waiting = QueueDepth {
+            ready: self.waiting,
+            consumers: 0,
+        };
+        let lanes = Queue::ALL.into_iter().zip(&self.lanes);
+        lanes
+            .map(|(queue, lane)| of(queue.as_str(), false, lane.depth()))
+            .chain([of(WAITING, true, waiting)])
+            .collect()
     }
 
     fn settle(&mut self, subscriber: u64, tags: &[u64]) {

@@ -146,6 +146,13 @@ impl Journal {
         Ok(rows)
     }
 
+    /// How many messages wait for their time.
+    pub(super) fn waiting(&self) -> rusqlite::Result<u64> {
+        let count = "SELECT count(*) FROM waiting";
+        let count: i64 = self.db.query_row(count, [], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// The earliest time anything waits for.
     pub(super) fn next_due_ms(&self) -> rusqlite::Result<Option<i64>> {
         let sql = "SELECT due_at_ms FROM waiting ORDER BY due_at_ms LIMIT 1";

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::journal::{Journal, Row};
-use crate::{Headers, Queue};
+use crate::{Headers, Queue, QueueDepth};
 
 /// How many messages that are ready a queue keeps in memory; the rest stays in its table.
 pub(super) const WINDOW_MESSAGES_MAX: usize = 10_000;
@@ -58,9 +58,11 @@ impl Lane {
         self.last_id
     }
 
-    /// Messages that nobody has been given.
-    pub(super) fn ready(&self) -> u64 {
-        self.ready
+    pub(super) fn depth(&self) -> QueueDepth {
+        QueueDepth {
+            ready: self.ready,
+            consumers: u64::try_from(self.subscribers.len()).unwrap_or(u64::MAX),
+        }
     }
 
     /// Adds a message that has just been committed.
@@ -165,11 +167,11 @@ mod tests {
         let mut lane = Lane::open(Queue::Outcomes, &journal).unwrap();
         publish(&mut journal, &mut lane, count, body);
         assert_eq!(lane.window.len(), in_memory);
-        assert_eq!(lane.ready(), u64::try_from(count).unwrap());
+        assert_eq!(lane.depth().ready, u64::try_from(count).unwrap());
         publish(&mut journal, &mut lane, 2, body);
         let expected: Vec<i64> = (1..=i64::try_from(count + 2).unwrap()).collect();
         assert_eq!(drain(&journal, &mut lane), expected);
-        assert_eq!((lane.ready(), lane.window_bytes), (0, 0));
+        assert_eq!((lane.depth().ready, lane.window_bytes), (0, 0));
         publish(&mut journal, &mut lane, 1, body);
         assert_eq!(
             lane.window.len(),

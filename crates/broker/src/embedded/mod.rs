@@ -28,7 +28,7 @@ use self::journal::Journal;
 use self::record::Record;
 use crate::{
     Broker, BrokerError, BrokerStatus, Consumer, Incoming, OpenError, Publication, Queue,
-    QueueDepth,
+    QueueDepth, QueueLook,
 };
 
 /// The queue's file in its directory.
@@ -192,6 +192,11 @@ impl Broker for Embedded {
     async fn depth(&self, queue: Queue) -> Result<QueueDepth, BrokerError> {
         let (answer, answered) = oneshot::channel();
         self.ask(answered, Command::Depth { queue, answer }).await
+    }
+
+    async fn look(&self) -> Result<Vec<QueueLook>, BrokerError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(answered, Command::Look { answer }).await
     }
 
     fn status(&self) -> BrokerStatus {

@@ -22,12 +22,14 @@ impl Record {
                 tenant,
                 event_type,
                 id,
+                trace,
             } => {
                 let headers = Headers {
                     tenant: Some(tenant.as_str().to_owned()),
                     message_id: Some(id.as_str().to_owned()),
                     content_type: Some("application/json".to_owned()),
                     routing_key: event_type.as_str().to_owned(),
+                    trace,
                     ..Headers::default()
                 };
                 (Queue::Intake, None, Some(headers))
@@ -61,6 +63,7 @@ fn set_aside(headers: Headers, reason: String, at: Timestamp) -> Headers {
     Headers {
         reason: Some(reason),
         rejected_at: Some(at.to_string()),
+        trace: None,
         ..headers
     }
 }

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use model::Timestamp;
+use model::{TRACE_PARENT_HEADER, Timestamp, TraceParent};
 
 use crate::delay::hop;
 use crate::topology::{DELAYS_EXCHANGE, EVENTS_EXCHANGE, delay_key};
 use crate::{
-    Destination, Headers, Publication, Queue, REASON_HEADER, REJECTED_AT_HEADER, TENANT_HEADER,
+    Destination, Headers, Publication, Queue, REASON_HEADER, REJECTED_AT_HEADER, SOURCE_HEADER,
+    TENANT_HEADER,
 };
 
 /// When a delivery is due, in milliseconds since 1970, rounded up.
@@ -20,6 +21,8 @@ const DELAY_HEADER: &str = "fanfare-delay";
 const ROUTING_KEY_HEADER: &str = "fanfare-routing-key";
 /// The publisher's user of a message that was set aside: the property must name our own.
 const USER_ID_HEADER: &str = "fanfare-user-id";
+/// The headers of a request to a source that was set aside.
+const SOURCE_HEADERS_HEADER: &str = "fanfare-source-headers";
 
 const PERSISTENT: u8 = 2;
 
@@ -47,15 +50,22 @@ impl Message {
                 tenant,
                 event_type,
                 id,
-            } => Self {
-                exchange: EVENTS_EXCHANGE,
-                routing_key: event_type.as_str().into(),
-                properties: persistent()
-                    .with_content_type("application/json".into())
-                    .with_message_id(id.as_str().into())
-                    .with_headers(table([(TENANT_HEADER, tenant.as_str())])),
-                body,
-            },
+                trace,
+            } => {
+                let mut headers = table([(TENANT_HEADER, tenant.as_str())]);
+                if let Some(trace) = trace {
+                    headers.insert(TRACE_PARENT_HEADER.into(), text(&trace.to_string()));
+                }
+                Self {
+                    exchange: EVENTS_EXCHANGE,
+                    routing_key: event_type.as_str().into(),
+                    properties: persistent()
+                        .with_content_type("application/json".into())
+                        .with_message_id(id.as_str().into())
+                        .with_headers(headers),
+                    body,
+                }
+            }
             Destination::Delivery { urgent, due_at } => {
                 match due_at.filter(|due_at| *due_at > now) {
                     None => Self::to_queue(Queue::deliveries(urgent), persistent(), body),
@@ -141,6 +151,8 @@ impl Message {
         for (name, value) in [
             (TENANT_HEADER, headers.tenant),
             (USER_ID_HEADER, headers.user_id),
+            (SOURCE_HEADER, headers.source),
+            (SOURCE_HEADERS_HEADER, headers.source_headers),
         ] {
             if let Some(value) = value {
                 kept.insert(name.into(), text(&value));
@@ -192,11 +204,16 @@ pub(super) fn headers(queue: Queue, delivery: &Delivery) -> Headers {
             routing_key: queue.as_str().to_owned(),
             ..Headers::default()
         },
-        Queue::Intake => outside_headers(delivery),
+        Queue::Intake => Headers {
+            trace: trace(delivery),
+            ..outside_headers(delivery)
+        },
         Queue::Rejected | Queue::Parked => {
             let mut headers = outside_headers(delivery);
             headers.routing_key = string(delivery, ROUTING_KEY_HEADER).unwrap_or_default();
             headers.user_id = string(delivery, USER_ID_HEADER);
+            headers.source = string(delivery, SOURCE_HEADER);
+            headers.source_headers = string(delivery, SOURCE_HEADERS_HEADER);
             headers
         }
     }
@@ -213,7 +230,19 @@ fn outside_headers(delivery: &Delivery) -> Headers {
         routing_key: delivery.routing_key.as_str().to_owned(),
         reason: string(delivery, REASON_HEADER),
         rejected_at: string(delivery, REJECTED_AT_HEADER),
+        ..Headers::default()
     }
+}
+
+/// One that cannot be read is none.
+fn trace(delivery: &Delivery) -> Option<TraceParent> {
+    let headers = delivery.properties.headers().as_ref()?;
+    let text = match headers.inner().get(TRACE_PARENT_HEADER)? {
+        AMQPValue::LongString(value) => std::str::from_utf8(value.as_bytes()).ok()?,
+        AMQPValue::ShortString(value) => value.as_str(),
+        _ => return None,
+    };
+    text.parse().ok()
 }
 
 fn string(delivery: &Delivery, name: &str) -> Option<String> {

@@ -30,6 +30,7 @@ use self::session::{broker_error, unavailable};
 use crate::topology::Topology;
 use crate::{
     Broker, BrokerError, BrokerStatus, Consumer, Incoming, Publication, Queue, QueueDepth,
+    QueueLook,
 };
 
 /// How long a question to the broker may take.
@@ -130,6 +131,11 @@ impl Broker for RabbitMq {
     async fn depth(&self, queue: Queue) -> Result<QueueDepth, BrokerError> {
         let connection = self.consuming.connection()?;
         Self::ask(take::depth(&connection, queue)).await
+    }
+
+    async fn look(&self) -> Result<Vec<QueueLook>, BrokerError> {
+        let connection = self.consuming.connection()?;
+        Self::ask(take::look(&connection, &Topology::fanfare())).await
     }
 
     fn status(&self) -> BrokerStatus {

@@ -9,7 +9,9 @@ use tokio_util::task::TaskTracker;
 use super::acks::Acks;
 use super::consumer::send_ack;
 use super::message::headers;
-use crate::{Ack, Incoming, Queue, QueueDepth};
+use super::session::{Refusal, refusal};
+use crate::topology::Topology;
+use crate::{Ack, Incoming, Queue, QueueDepth, QueueLook};
 
 /// Acknowledgements taken in at once.
 const SETTLED_MAX: usize = 1_024;
@@ -82,17 +84,46 @@ pub(super) async fn depth(
     queue: Queue,
 ) -> Result<QueueDepth, lapin::Error> {
     let channel = connection.create_channel().await?;
+    let depth = depth_over(&channel, queue.as_str()).await?;
+    channel.close(200, "read".into()).await?;
+    Ok(depth)
+}
+
+/// Every queue of the topology that is there.
+pub(super) async fn look(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<Vec<QueueLook>, lapin::Error> {
+    let mut channel = connection.create_channel().await?;
+    let mut looks = Vec::with_capacity(topology.queues.len());
+    for queue in &topology.queues {
+        match depth_over(&channel, &queue.name).await {
+            Ok(depth) => looks.push(QueueLook {
+                name: queue.name.clone(),
+                delays: queue.delays,
+                depth,
+            }),
+            // The broker has closed the channel over it.
+            Err(error) if refusal(&error) == Some(Refusal::NotFound) => {
+                channel = connection.create_channel().await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    channel.close(200, "read".into()).await?;
+    Ok(looks)
+}
+
+async fn depth_over(channel: &Channel, queue: &str) -> Result<QueueDepth, lapin::Error> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
     };
     let found = channel
-        .queue_declare(queue.as_str().into(), passive, FieldTable::default())
+        .queue_declare(queue.into(), passive, FieldTable::default())
         .await?;
-    let depth = QueueDepth {
+    Ok(QueueDepth {
         ready: u64::from(found.message_count()),
         consumers: u64::from(found.consumer_count()),
-    };
-    channel.close(200, "read".into()).await?;
-    Ok(depth)
+    })
 }

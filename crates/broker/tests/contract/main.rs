@@ -44,5 +44,6 @@ contract!(
     suite::a_delay_that_is_over_does_not_wait,
     suite::messages_and_delays_outlive_the_process,
     suite::what_was_acknowledged_does_not_come_again,
+    suite::a_look_shows_every_queue_and_what_waits_for_its_time,
     suite::closing_ends_consumers_and_publishing,
 );

@@ -15,6 +15,8 @@ pub(crate) async fn rejected_and_parked_messages_say_why_and_whence(place: Place
         content_type: Some("text/plain".to_owned()),
         user_id: Some("backend".to_owned()),
         routing_key: "license.created".to_owned(),
+        source: Some("src_1".to_owned()),
+        source_headers: Some(r#"{"webhook-id":"é"}"#.to_owned()),
         ..Headers::default()
     };
     let body = Bytes::from_static(b"\xff\x00 not JSON");

@@ -1,9 +1,13 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use dialect::{Delivered, Dialect, RenderError, Rendered, Verified, VerifyError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use dialect::{
+    Delivered, Dialect, Received, RenderError, Rendered, SigningKeys, Verified, VerifyError,
+};
 use model::{
-    DeliveryId, Endpoint, EndpointId, EndpointSecret, EndpointState, Environment, Event, EventId,
-    TenantId, Timestamp,
+    DeliveryId, Endpoint, EndpointId, EndpointSecret, Environment, Event, EventId, KeyAlgorithm,
+    SigningKey, TenantId, Timestamp,
 };
 use secrecy::SecretString;
 use serde_json::value::RawValue;
@@ -29,32 +33,20 @@ pub(crate) fn event(event_type: &str, data: &str) -> Event {
 }
 
 pub(crate) fn endpoint(dialect: Dialect, secrets: &[(&str, Option<Timestamp>)]) -> Endpoint {
+    let tenant = TenantId::new("acme").unwrap();
+    let url = "https://receiver.example/hooks".parse().unwrap();
     Endpoint {
-        id: EndpointId::new(NOW, 1),
-        tenant: TenantId::new("acme").unwrap(),
-        url: "https://receiver.example/hooks".parse().unwrap(),
-        dialect: dialect.name().to_owned(),
-        event_types: vec!["*".to_owned()],
-        name: None,
-        description: None,
-        environment: None,
-        product: None,
-        retry: None,
-        timeout_s: None,
-        rate_limit: None,
-        max_in_flight: None,
-        circuit: None,
-        on_exhausted: None,
-        headers: std::collections::BTreeMap::new(),
-        dialect_options: serde_json::Map::new(),
-        state: EndpointState::Active,
-        created_at: NOW,
-        updated_at: NOW,
-        revision: 1,
         secrets: secrets
             .iter()
             .map(|(value, signs_until)| secret(value, *signs_until))
             .collect(),
+        ..Endpoint::new(
+            EndpointId::new(NOW, 1),
+            tenant,
+            url,
+            dialect.name(),
+            "".into(),
+        )
     }
 }
 
@@ -75,8 +67,40 @@ pub(crate) fn render(
         event,
         endpoint,
         delivery: DeliveryId::new(NOW, 2),
+        keys: keys(),
         now: NOW,
     })
+}
+
+/// The tenant's key pair of this algorithm.
+pub(crate) fn signing_key(algorithm: KeyAlgorithm) -> SigningKey {
+    let private_key = match algorithm {
+        KeyAlgorithm::Ed25519 => SigningKeys::generate(
+            algorithm,
+            std::array::from_fn(|at| u8::try_from(at).unwrap()),
+        ),
+        KeyAlgorithm::EcdsaP256 => SigningKeys::generate(algorithm, [7; 32]),
+        // Making one takes long.
+        KeyAlgorithm::Rsa => {
+            let pem = include_str!("rsa.pem").lines();
+            let base64: String = pem.filter(|line| !line.starts_with('-')).collect();
+            BASE64.decode(base64).unwrap().into()
+        }
+    };
+    SigningKey {
+        tenant: TenantId::new("acme").unwrap(),
+        algorithm,
+        created_at: NOW,
+        private_key,
+    }
+}
+
+pub(crate) fn keys() -> &'static SigningKeys {
+    static KEYS: LazyLock<SigningKeys> = LazyLock::new(|| {
+        let keys: Vec<_> = KeyAlgorithm::ALL.iter().copied().map(signing_key).collect();
+        SigningKeys::read(&keys).unwrap()
+    });
+    &KEYS
 }
 
 pub(crate) fn header<'r>(rendered: &'r Rendered, name: &str) -> Option<&'r str> {
@@ -90,10 +114,59 @@ pub(crate) fn verify(
     rendered: &Rendered,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
-    let headers = |name: &str| header(rendered, name);
-    dialect.verify(&SecretString::from(secret), &headers, &rendered.body, now)
+    let headers = |name: &str| match name {
+        "host" => Some("receiver.example"),
+        name => header(rendered, name),
+    };
+    let received = received(&headers, &rendered.body, now);
+    dialect.verify(&SecretString::from(secret), &received)
+}
+
+pub(crate) fn received<'a>(
+    headers: &'a dyn Fn(&str) -> Option<&'a str>,
+    body: &'a [u8],
+    now: Timestamp,
+) -> Received<'a> {
+    Received {
+        target: "/hooks",
+        headers,
+        body,
+        now,
+    }
 }
 
 pub(crate) fn body(rendered: &Rendered) -> &str {
     std::str::from_utf8(&rendered.body).unwrap()
+}
+
+/// What the endpoint's receiver verifies with.
+pub(crate) fn key(endpoint: &Endpoint, secret: &str) -> String {
+    let dialect = Dialect::of(endpoint).unwrap();
+    match dialect.signed_with(endpoint).first() {
+        Some(algorithm) if !dialect.profile().secret_verifies => {
+            let published = SigningKeys::publish(&signing_key(*algorithm)).unwrap();
+            match algorithm {
+                KeyAlgorithm::Ed25519 => published.public_key,
+                KeyAlgorithm::Rsa | KeyAlgorithm::EcdsaP256 => published.pem,
+            }
+        }
+        _ => secret.to_owned(),
+    }
+}
+
+/// Whether a header is the signature, or covered by it: then no other value verifies.
+pub(crate) fn is_signed_or_signature(_dialect: Dialect, name: &str) -> bool {
+    matches!(
+        name,
+        "webhook-id"
+            | "webhook-timestamp"
+            | "webhook-signature"
+            | "x-keyport-signature"
+            | "x-keyport-timestamp"
+            | "x-webhook-signature"
+            | "x-signature-sha256"
+            | "stripe-signature"
+            | "x-hub-signature-256"
+            | "keygen-signature"
+    )
 }

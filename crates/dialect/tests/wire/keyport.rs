@@ -3,8 +3,9 @@ use dialect::Dialect;
 use crate::fixture::{SECRET, body, endpoint, event, render};
 
 fn name(event_type: &str, data: &str) -> Option<String> {
+    let endpoint = endpoint(Dialect::KeyPort, &[(SECRET, None)]);
     Dialect::KeyPort
-        .event_name(&event(event_type, data))
+        .event_name(&endpoint, &event(event_type, data))
         .map(|name| name.into_owned())
 }
 
@@ -59,7 +60,9 @@ fn check(event_type: &str, data: &str, expected: &str) {
     .unwrap();
     let frame = format!(
         r#"{{"id":"evt_01JRX5K9Q8ZV3T7Y2M4N6P8R0S","type":"{}","created":"2026-04-15T12:00:00.000Z","data":{expected}}}"#,
-        Dialect::KeyPort.event_name(&event).unwrap()
+        Dialect::KeyPort
+            .event_name(&endpoint(Dialect::KeyPort, &[(SECRET, None)]), &event)
+            .unwrap()
     );
     assert_eq!(body(&rendered), frame);
 }

@@ -5,9 +5,19 @@
     reason = "what a test needs and lacks fails the test"
 )]
 
+mod cloudevents;
 mod fixture;
+mod getkeymanager;
+mod github;
+mod keygen;
+mod keygen_documents;
 mod keyport;
+mod keyport_docs;
+mod licvalidator;
+mod messages;
 mod policies;
 mod properties;
+mod stripe;
 mod subscriptions;
+mod traffic;
 mod vectors;

@@ -5,7 +5,7 @@ use dialect::{
     OPEN_AFTER_MAX, Overrides, Policy, RATE_PER_SECOND_MAX, TIMEOUT_S_MAX, TIMEOUT_S_MIN,
     check_policy,
 };
-use model::{Circuit, CircuitAction, OnExhausted, RateLimit, Retry};
+use model::{Circuit, CircuitAction, Jitter, OnExhausted, RateLimit, Retry};
 
 use crate::fixture::{SECRET, endpoint};
 
@@ -15,12 +15,15 @@ fn an_endpoint_follows_its_dialect_until_it_says_otherwise() {
     let minutes = |m: u64| Duration::from_secs(60 * m);
     let expected = Policy {
         schedule_delays: vec![minutes(1), minutes(5), minutes(30)],
-        jitter: false,
+        jitter: Jitter::None,
+        gone_statuses: &[410],
         timeout: Duration::from_secs(10),
         open_after: 10,
         circuit_action: CircuitAction::Hold,
         on_exhausted: OnExhausted::Fail,
         max_in_flight: MAX_IN_FLIGHT_DEFAULT,
+        requests_max: MAX_IN_FLIGHT_DEFAULT,
+        batch: None,
         rate_per_second: None,
     };
     assert_eq!(Policy::of(&endpoint), expected);
@@ -40,6 +43,7 @@ fn an_endpoint_follows_its_dialect_until_it_says_otherwise() {
         open_after: 4,
         on_exhausted: OnExhausted::Disable,
         max_in_flight: 5,
+        requests_max: 5,
         rate_per_second: Some(6),
         ..expected
     };
@@ -120,4 +124,39 @@ fn schedules_are_bounded_in_length_and_in_each_delay() {
         errors(vec![DELAY_S_MAX + 1])[0].pointer,
         "/retry/delays_s/0"
     );
+}
+
+#[test]
+fn dialects_have_the_habits_of_their_systems() {
+    let minutes = |delays: &[u32]| delays.iter().map(|m| m * 60).collect::<Vec<_>>();
+    for (dialect, delays_s, timeout_s) in [
+        (Dialect::KeyPortDocs, minutes(&[1, 5, 30]), 10),
+        (Dialect::Traffic, minutes(&[1, 5, 30, 120, 1440]), 5),
+        (Dialect::GetKeyManager, minutes(&[1, 5, 15, 60]), 10),
+        (Dialect::GitHub, Vec::new(), 10),
+    ] {
+        let profile = dialect.profile();
+        assert_eq!(profile.delays_s, delays_s, "{}", profile.name);
+        assert_eq!(profile.timeout_s, timeout_s, "{}", profile.name);
+    }
+    let standard = Dialect::Standard.profile().delays_s;
+    for (dialect, timeout_s) in [
+        (Dialect::Stripe, 15),
+        (Dialect::Slack, 10),
+        (Dialect::Discord, 10),
+    ] {
+        let profile = dialect.profile();
+        assert_eq!(profile.delays_s, standard, "{}", profile.name);
+        assert_eq!(profile.timeout_s, timeout_s, "{}", profile.name);
+    }
+    for dialect in Dialect::ALL {
+        let profile = dialect.profile();
+        let (exhausted, open) = match dialect {
+            Dialect::Traffic => (OnExhausted::Disable, CircuitAction::Disable),
+            _ => (OnExhausted::Fail, CircuitAction::Hold),
+        };
+        assert_eq!(profile.on_exhausted, exhausted, "{}", profile.name);
+        assert_eq!(profile.circuit_action, open, "{}", profile.name);
+        assert_eq!(profile.open_after, 10, "{}", profile.name);
+    }
 }

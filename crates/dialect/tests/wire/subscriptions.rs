@@ -121,10 +121,10 @@ fn secrets_are_made_and_checked() {
     for dialect in Dialect::ALL {
         let secret = Dialect::generate_secret([255; 32]);
         assert!(dialect.check_secret(secret.expose_secret()).is_ok());
-        assert_eq!(
-            dialect.check_secret("short").unwrap_err().pointer,
-            "/secret"
-        );
+        if dialect.profile().secret_verifies {
+            let error = dialect.check_secret("short").unwrap_err();
+            assert_eq!(error.pointer, "/secret");
+        }
     }
     let of = |bytes: usize| {
         use base64::Engine as _;

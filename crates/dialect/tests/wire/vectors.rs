@@ -1,30 +1,57 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dialect::{Dialect, RenderError, VerifyError};
+use dialect::{Dialect, RenderError, Rendered, Verified, VerifyError};
 use model::{EventId, Timestamp};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::fixture::{NOW, OLD_SECRET, SECRET, body, endpoint, event, header, render, verify};
+use crate::fixture::{
+    NOW, OLD_SECRET, SECRET, body, endpoint, event, header, received, render, verify,
+};
 
 /// A request that independent receivers accepted, to the byte.
 #[derive(Deserialize)]
-struct Vector {
-    secret: String,
-    headers: BTreeMap<String, String>,
-    body_utf8: String,
-    body_len: usize,
+pub(crate) struct Vector {
+    #[serde(default)]
+    pub(crate) secret: String,
+    #[serde(default)]
+    pub(crate) public_key_pem: String,
+    pub(crate) url: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body_utf8: String,
+    pub(crate) body_len: usize,
 }
 
-fn vector(name: &str) -> Vector {
+pub(crate) fn vector(name: &str) -> Vector {
     let mut all: BTreeMap<String, Vector> =
         serde_json::from_str(include_str!("vectors.json")).unwrap();
     all.remove(name).unwrap()
 }
 
+/// Whether a request is the vector's, to the byte. Product tokens are our own, and nobody verifies
+/// them.
+#[track_caller]
+pub(crate) fn check(name: &str, rendered: &Rendered) {
+    let vector = vector(name);
+    assert_eq!(body(rendered), vector.body_utf8, "{name}");
+    assert_eq!(rendered.body.len(), vector.body_len, "{name}");
+    let expected: BTreeMap<_, _> = vector
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_lowercase(), value.as_str()))
+        .filter(|(name, _)| name != "user-agent")
+        .collect();
+    let headers: BTreeMap<_, _> = rendered
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_str()))
+        .collect();
+    assert_eq!(headers, expected, "{name}");
+}
+
 /// The value of a body's member `data`, as it stands there.
-fn data_of(body: &str) -> String {
+pub(crate) fn data_of(body: &str) -> String {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
@@ -86,6 +113,30 @@ fn standard_signs_with_every_secret_newest_first() {
 }
 
 #[test]
+fn standard_signs_with_the_tenants_ed25519_key_too() {
+    let vector = vector("standard-webhooks-rotation+v1a");
+    let mut event = event("license.created", &data_of(&vector.body_utf8));
+    event.id = EventId::new("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W").unwrap();
+    let secrets = [(SECRET, None), (OLD_SECRET, None)];
+    let mut endpoint = endpoint(Dialect::Standard, &secrets);
+    let option = ("ed25519".to_owned(), true.into());
+    endpoint.dialect_options.extend([option]);
+    let rendered = render(Dialect::Standard, &event, &endpoint).unwrap();
+    check("standard-webhooks-rotation+v1a", &rendered);
+    let verified = |key: &str| verify(Dialect::Standard, key, &rendered, NOW);
+    let key = "whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
+    for key in [SECRET, OLD_SECRET, key] {
+        assert!(verified(key).is_ok(), "{key}");
+    }
+    let another = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    assert_eq!(verified(another), Err(VerifyError::SignatureMismatch));
+    assert!(matches!(
+        verified("whpk_AAAA"),
+        Err(VerifyError::BadSecret(_))
+    ));
+}
+
+#[test]
 fn standard_reads_the_known_answer_of_the_reference_libraries() {
     let headers = |name: &str| match name {
         "webhook-id" => Some("msg_p5jXN8AQM9LWM0D4loKWxJek"),
@@ -93,16 +144,21 @@ fn standard_reads_the_known_answer_of_the_reference_libraries() {
         "webhook-signature" => Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
         _ => None,
     };
-    let secret = SecretString::from("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    let now = Timestamp::from_seconds(1_614_265_330);
-    let verify = |body: &[u8]| Dialect::Standard.verify(&secret, &headers, body, now);
+    fn verify<'a>(
+        headers: &'a dyn Fn(&str) -> Option<&'a str>,
+        body: &'a [u8],
+    ) -> Result<Verified, VerifyError> {
+        let secret = SecretString::from("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let now = Timestamp::from_seconds(1_614_265_330);
+        Dialect::Standard.verify(&secret, &received(headers, body, now))
+    }
     // Its body is none of ours: it has no type. The signature is right all the same.
     assert!(matches!(
-        verify(br#"{"test": 2432232314}"#),
+        verify(&headers, br#"{"test": 2432232314}"#),
         Err(VerifyError::BadBody(_))
     ));
     assert_eq!(
-        verify(br#"{"test": 2432232315}"#),
+        verify(&headers, br#"{"test": 2432232315}"#),
         Err(VerifyError::SignatureMismatch)
     );
 }
@@ -190,8 +246,9 @@ fn keyport_signs_with_the_old_secret_until_the_cut_over() {
 
 #[test]
 fn what_cannot_be_signed_or_expressed_is_refused() {
-    let created = event("license.created", "{}");
-    for dialect in Dialect::ALL {
+    let created = event("license.expired", "{}");
+    let by_secret = |dialect: &&Dialect| dialect.profile().secret_verifies;
+    for dialect in Dialect::ALL.iter().filter(by_secret) {
         let none = endpoint(*dialect, &[]);
         assert_eq!(
             render(*dialect, &created, &none).unwrap_err(),
@@ -204,4 +261,31 @@ fn what_cannot_be_signed_or_expressed_is_refused() {
     let endpoint = endpoint(Dialect::KeyPort, &[(SECRET, None)]);
     let error = render(Dialect::KeyPort, &event("machine.created", "{}"), &endpoint).unwrap_err();
     assert_eq!(error, RenderError::NotExpressible);
+}
+
+#[test]
+fn dialects_with_one_signature_sign_with_the_old_secret_until_the_cut_over() {
+    let event = event("license.expired", r#"{"actor":{"type":"user"}}"#);
+    let single = |dialect: &&Dialect| {
+        let profile = dialect.profile();
+        profile.secret_verifies && !profile.several_signatures
+    };
+    for dialect in Dialect::ALL.iter().copied().filter(|it| single(&it)) {
+        let with = |until| {
+            let secrets = [(SECRET, None), (OLD_SECRET, Some(until))];
+            render(dialect, &event, &endpoint(dialect, &secrets)).unwrap()
+        };
+        for (rendered, signs, does_not) in [
+            (with(NOW.plus(Duration::from_secs(1))), OLD_SECRET, SECRET),
+            (with(NOW), SECRET, OLD_SECRET),
+        ] {
+            assert!(verify(dialect, signs, &rendered, NOW).is_ok());
+            assert_eq!(
+                verify(dialect, does_not, &rendered, NOW),
+                Err(VerifyError::SignatureMismatch),
+                "{}",
+                dialect.name()
+            );
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! The commands that do one thing and end.
 
+mod health;
 mod key;
 mod receive;
 mod schema;
 mod trigger;
 mod verify;
 
+pub(crate) use health::health;
 pub(crate) use key::key;
 pub(crate) use receive::receive;
 pub(crate) use schema::{migrate, topology};

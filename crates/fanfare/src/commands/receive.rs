@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 
 use crate::cli::Receive;
 use crate::commands::verify::dialect;
+use crate::roles::stop_signal;
 use crate::terminal;
 
 /// Receives deliveries until it is stopped, a line for each.
@@ -13,7 +14,7 @@ pub(crate) async fn receive(receive: Receive) -> anyhow::Result<()> {
         dialect: dialect(&receive.dialect)?,
         secret: Some(SecretString::from(receive.secret)),
     });
-    let listener = TcpListener::bind(("127.0.0.1", receive.port))
+    let listener = TcpListener::bind((receive.address, receive.port))
         .await
         .with_context(|| {
             format!(
@@ -29,7 +30,7 @@ pub(crate) async fn receive(receive: Receive) -> anyhow::Result<()> {
         }
     });
     let stop = async {
-        let _stopped = tokio::signal::ctrl_c().await;
+        let _stopped = stop_signal().await;
     };
     axum::serve(listener, receiver.router())
         .with_graceful_shutdown(stop)

@@ -62,7 +62,8 @@ fn key(settings: &Settings, given: Option<String>) -> anyhow::Result<SecretStrin
     Ok(SecretString::from(key.trim().to_owned()))
 }
 
-fn own_url(listen: SocketAddr) -> String {
+/// Where a process with this configuration is reached from its own machine.
+pub(super) fn own_url(listen: SocketAddr) -> String {
     format!("http://{listen}")
 }
 

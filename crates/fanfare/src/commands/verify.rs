@@ -1,7 +1,7 @@
 use std::io::Read;
 
 use anyhow::{Context, anyhow, bail};
-use dialect::Dialect;
+use dialect::{Dialect, Received};
 use secrecy::SecretString;
 
 use crate::cli::Verify;
@@ -26,7 +26,13 @@ pub(crate) fn verify(verify: Verify) -> anyhow::Result<()> {
         given.map(|(_, value)| value.as_str())
     };
     let secret = SecretString::from(verify.secret);
-    match dialect.verify(&secret, &header, &body, ambient::now()) {
+    let received = Received {
+        target: &verify.target,
+        headers: &header,
+        body: &body,
+        now: ambient::now(),
+    };
+    match dialect.verify(&secret, &received) {
         Ok(verified) => {
             terminal::line(&format!(
                 "verifies: {} {}",

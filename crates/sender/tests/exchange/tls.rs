@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use model::{ErrorClass, Outcome};
+use model::{ErrorClass, Outcome, Timestamp};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use sender::{Sender, SenderConfig};
+use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
@@ -22,11 +23,17 @@ struct Authority {
 }
 
 fn authority(host: &str, alpn: &[&[u8]]) -> Authority {
+    ending(host, alpn, CertificateParams::default().not_after)
+}
+
+/// One whose certificate ends then.
+fn ending(host: &str, alpn: &[&[u8]], not_after: OffsetDateTime) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    params.not_after = not_after;
     let certificate = params.signed_by(&key, &root).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -108,6 +115,35 @@ async fn http_2_is_spoken_where_it_is_offered_and_shares_a_connection() {
         assert_eq!(http2.load(Ordering::SeqCst), expected);
         assert_eq!(peer.connections(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_or_has_ended_is_remembered() {
+    const DAY: i64 = 24 * 60 * 60;
+    let now = ambient::now().as_seconds();
+    for (days, remembered, outcome) in [
+        (60, false, ANSWERED),
+        (10, true, ANSWERED),
+        (-1, true, Outcome::Unanswered(ErrorClass::TlsFailed)),
+    ] {
+        let ends_at = now + days * DAY;
+        let not_after = OffsetDateTime::from_unix_timestamp(ends_at).unwrap();
+        let authority = ending("localhost", &[], not_after);
+        let peer = serve(authority.acceptor.clone(), Arc::default()).await;
+        let sender = trusting(&authority);
+        let reply = send(&sender, &url(&peer), PATIENT).await;
+        assert_eq!(reply.outcome, outcome);
+        let seen = sender.expiring();
+        let expected = remembered.then(|| Timestamp::from_seconds(ends_at));
+        assert_eq!(seen.get("localhost").copied(), expected, "{days} days");
+    }
+    let stranger = authority("localhost", &[]);
+    let soon = OffsetDateTime::from_unix_timestamp(now + DAY).unwrap();
+    let unknown = ending("localhost", &[], soon);
+    let peer = serve(unknown.acceptor.clone(), Arc::default()).await;
+    let sender = trusting(&stranger);
+    send(&sender, &url(&peer), PATIENT).await;
+    assert!(sender.expiring().is_empty(), "nobody vouches for it");
 }
 
 #[tokio::test]

@@ -166,3 +166,17 @@ async fn an_empty_batch_is_answered(state: Arc<dyn SharedState>) {
     assert_eq!(state.circuits(&[]).await.unwrap(), []);
     state.ping().await.unwrap();
 }
+
+#[tokio::test]
+async fn only_redis_has_memory_of_its_own() {
+    let redis = Redis::open(&redis_url()).await.unwrap();
+    assert!(
+        redis
+            .used_bytes()
+            .await
+            .unwrap()
+            .is_some_and(|used| used > 0)
+    );
+    let in_process = InProcess::default();
+    assert_eq!(in_process.used_bytes().await.unwrap(), None);
+}

@@ -1,8 +1,10 @@
-//! The small tables in memory: tenants, keys, endpoints with their secrets, registered event
-//! types.
+//! The small tables in memory: tenants, keys, endpoints and sources with their secrets, registered
+//! event types.
 
 mod shards;
+mod signing_keys;
 mod snapshot;
+mod sources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +35,8 @@ pub enum DirectoryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The configured key is not the one the secrets were sealed with.
-    #[error(
-        "the master key does not open the secrets of endpoint {0}: is it another installation's?"
-    )]
-    MasterKey(EndpointId),
+    #[error("the master key does not open the secrets of {0}: is it another installation's?")]
+    MasterKey(String),
     #[error("there is no tenant {0}")]
     UnknownTenant(TenantId),
 }
@@ -104,12 +104,7 @@ impl Directory {
     /// Adds an endpoint, as revision 1.
     pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<Arc<Endpoint>, DirectoryError> {
         let mut looked_at = self.looked_at.lock().await;
-        if self.snapshot.load().tenant(&endpoint.tenant).is_none() {
-            self.look(&mut looked_at).await?;
-        }
-        if self.snapshot.load().tenant(&endpoint.tenant).is_none() {
-            return Err(DirectoryError::UnknownTenant(endpoint.tenant));
-        }
+        self.need_tenant(&mut looked_at, &endpoint.tenant).await?;
         let endpoint = Arc::new(Endpoint {
             revision: 1,
             ..endpoint
@@ -218,6 +213,21 @@ impl Directory {
         Err(StoreError::Conflict.into())
     }
 
+    /// Another process may just have made the tenant.
+    async fn need_tenant(
+        &self,
+        looked_at: &mut Option<Timestamp>,
+        id: &TenantId,
+    ) -> Result<(), DirectoryError> {
+        if self.snapshot.load().tenant(id).is_none() {
+            self.look(looked_at).await?;
+        }
+        match self.snapshot.load().tenant(id) {
+            Some(_) => Ok(()),
+            None => Err(DirectoryError::UnknownTenant(id.clone())),
+        }
+    }
+
     async fn look(&self, looked_at: &mut Option<Timestamp>) -> Result<(), DirectoryError> {
         let since = looked_at.map(|at| at.minus(OVERLAP));
         let changes = self.store.directory_changes(since).await?;
@@ -233,10 +243,12 @@ impl Directory {
 
     /// Applies what can be read; answers the last that cannot.
     fn apply(&self, to: &mut Snapshot, changes: DirectoryChanges) -> Result<(), DirectoryError> {
-        let mut unreadable = Ok(());
         for tenant in changes.tenants {
             to.put_tenant(tenant);
         }
+        let mut unreadable = self
+            .apply_signing_keys(to, changes.signing_keys)
+            .and(self.apply_sources(to, changes.sources));
         for event_type in changes.event_types {
             to.put_event_type(event_type);
         }
@@ -296,7 +308,7 @@ impl Directory {
         let mut endpoint: Endpoint = serde_json::from_str(&row.body)
             .map_err(|error| StoreError::Corrupt(format!("endpoint {}: {error}", row.id)))?;
         open_endpoint(&self.key, &mut endpoint, &row.sealed_secrets)
-            .map_err(|_| DirectoryError::MasterKey(row.id))?;
+            .map_err(|_| DirectoryError::MasterKey(format!("endpoint {}", row.id)))?;
         Ok(endpoint)
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use model::{
-    ApiKey, Endpoint, EndpointId, KeyHash, KeyId, RegisteredEventType, Tenant, TenantId,
-    is_catalogued,
+    ApiKey, Endpoint, EndpointId, KeyAlgorithm, KeyHash, KeyId, RegisteredEventType, SigningKey,
+    Source, SourceId, Tenant, TenantId, is_catalogued,
 };
 
 use super::shards::Shards;
@@ -12,6 +12,7 @@ use super::shards::Shards;
 pub struct Snapshot {
     tenants: Shards<TenantId, Arc<TenantView>>,
     endpoints: Shards<EndpointId, Arc<Endpoint>>,
+    sources: Shards<SourceId, Arc<Source>>,
     keys: Shards<KeyHash, Arc<ApiKey>>,
 }
 
@@ -21,6 +22,10 @@ pub struct TenantView {
     pub tenant: Tenant,
     /// Sorted by id, so by age.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Sorted by id, so by age.
+    pub sources: Vec<Arc<Source>>,
+    /// At most one of each algorithm. Replaced as a whole: another pointer means other keys.
+    pub signing_keys: Arc<[SigningKey]>,
     /// Sorted by name.
     pub event_types: Vec<RegisteredEventType>,
 }
@@ -32,6 +37,10 @@ impl Snapshot {
 
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.endpoints.values()
+    }
+
+    pub fn source(&self, id: SourceId) -> Option<&Arc<Source>> {
+        self.sources.get(&id)
     }
 
     pub fn tenant(&self, id: &TenantId) -> Option<&TenantView> {
@@ -70,6 +79,8 @@ impl Snapshot {
             None => TenantView {
                 tenant,
                 endpoints: Vec::new(),
+                sources: Vec::new(),
+                signing_keys: Arc::default(),
                 event_types: Vec::new(),
             },
         };
@@ -94,6 +105,33 @@ impl Snapshot {
                 }
             });
         }
+    }
+
+    pub(super) fn put_source(&mut self, source: Arc<Source>) {
+        self.change_tenant(&source.tenant, |view| match view.find_source(source.id) {
+            Ok(at) => view.sources[at] = Arc::clone(&source),
+            Err(at) => view.sources.insert(at, Arc::clone(&source)),
+        });
+        self.sources.insert(source.id, source);
+    }
+
+    pub(super) fn remove_source(&mut self, id: SourceId) {
+        if let Some(source) = self.sources.remove(&id) {
+            self.change_tenant(&source.tenant, |view| {
+                if let Ok(at) = view.find_source(id) {
+                    view.sources.remove(at);
+                }
+            });
+        }
+    }
+
+    pub(super) fn put_signing_key(&mut self, key: SigningKey) {
+        self.change_tenant(&key.tenant.clone(), |view| {
+            if view.signing_key(key.algorithm).is_none() {
+                let known = view.signing_keys.iter().cloned();
+                view.signing_keys = known.chain([key]).collect();
+            }
+        });
     }
 
     pub(super) fn put_key(&mut self, key: ApiKey) {
@@ -130,9 +168,19 @@ impl Snapshot {
 }
 
 impl TenantView {
+    pub fn signing_key(&self, algorithm: KeyAlgorithm) -> Option<&SigningKey> {
+        self.signing_keys
+            .iter()
+            .find(|key| key.algorithm == algorithm)
+    }
+
     fn find_endpoint(&self, id: EndpointId) -> Result<usize, usize> {
         self.endpoints
             .binary_search_by_key(&id, |endpoint| endpoint.id)
+    }
+
+    fn find_source(&self, id: SourceId) -> Result<usize, usize> {
+        self.sources.binary_search_by_key(&id, |source| source.id)
     }
 
     fn find_event_type(&self, name: &str) -> Result<usize, usize> {

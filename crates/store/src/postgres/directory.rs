@@ -1,6 +1,8 @@
 //! The small tables. `changed_at` is PostgreSQL's clock: those of its clients may differ.
 
-use model::{ApiKey, EndpointId, KeyId, RegisteredEventType, Tenant, TenantId, Timestamp};
+use model::{
+    ApiKey, EndpointId, KeyId, RegisteredEventType, SourceId, Tenant, TenantId, Timestamp,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
@@ -8,9 +10,10 @@ use sqlx::{Connection, PgConnection, Row};
 
 use super::accept::storable;
 use super::pools::Pool;
+use super::signing_keys;
 use super::values::{At, Id};
 use crate::rows::{count, parse};
-use crate::{DirectoryChanges, EndpointRow, StoreError};
+use crate::{DirectoryChanges, EndpointRow, SourceRow, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -27,7 +30,8 @@ const DISCARD_UNFINISHED: [&str; 2] = [
      WHERE endpoint_id = $1 AND status <= 1",
 ];
 
-/// Endpoints first and tenants last: an endpoint that is seen has its tenant seen too.
+/// Endpoints and sources first, then signing keys, tenants last: one that is seen has its tenant
+/// and its keys seen too.
 pub(super) async fn changes(pool: &Pool, since: Option<Timestamp>) -> Result<DirectoryChanges> {
     let since = At(since.unwrap_or(Timestamp::EPOCH));
     pool.within(async {
@@ -39,6 +43,13 @@ pub(super) async fn changes(pool: &Pool, since: Option<Timestamp>) -> Result<Dir
         let endpoints = rows(
             connection,
             "SELECT id, tenant_id, revision, body, sealed_secrets, deleted FROM endpoints
+             WHERE changed_at >= $1",
+            since,
+        )
+        .await?;
+        let sources = rows(
+            connection,
+            "SELECT id, tenant_id, revision, body, sealed_keys, deleted FROM sources
              WHERE changed_at >= $1",
             since,
         )
@@ -55,6 +66,7 @@ pub(super) async fn changes(pool: &Pool, since: Option<Timestamp>) -> Result<Dir
             since,
         )
         .await?;
+        let signing_keys = rows(connection, signing_keys::CHANGED, since).await?;
         let event_types = rows(
             connection,
             "SELECT tenant_id, name, description FROM event_types WHERE changed_at >= $1",
@@ -72,6 +84,11 @@ pub(super) async fn changes(pool: &Pool, since: Option<Timestamp>) -> Result<Dir
             as_of: as_of.0,
             tenants: tenants.iter().map(body).collect::<Result<_>>()?,
             endpoints: endpoints.iter().map(endpoint).collect::<Result<_>>()?,
+            sources: sources.iter().map(source).collect::<Result<_>>()?,
+            signing_keys: signing_keys
+                .iter()
+                .map(signing_keys::signing_key)
+                .collect::<Result<_>>()?,
             keys: keys.iter().map(body).collect::<Result<_>>()?,
             deleted_keys: deleted_keys
                 .iter()
@@ -102,6 +119,17 @@ fn endpoint(row: &PgRow) -> Result<EndpointRow> {
         revision: count(row.try_get::<i64, _>(2)?)?,
         body: row.try_get(3)?,
         sealed_secrets: row.try_get(4)?,
+        deleted: row.try_get(5)?,
+    })
+}
+
+fn source(row: &PgRow) -> Result<SourceRow> {
+    Ok(SourceRow {
+        id: SourceId::from_u128(row.try_get::<Id, _>(0)?.0),
+        tenant: parse::<TenantId>(row.try_get(1)?)?,
+        revision: count(row.try_get::<i64, _>(2)?)?,
+        body: row.try_get(3)?,
+        sealed_keys: row.try_get(4)?,
         deleted: row.try_get(5)?,
     })
 }
@@ -159,7 +187,7 @@ pub(super) async fn put_endpoint(pool: &Pool, row: &EndpointRow, now: Timestamp)
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// Runs a write and tells everybody if it wrote; answers how many rows.
-async fn write(pool: &Pool, query: Query<'_>) -> Result<u64> {
+pub(super) async fn write(pool: &Pool, query: Query<'_>) -> Result<u64> {
     pool.within(async {
         let mut lease = pool.lease().await?;
         let mut tx = lease.begin().await?;
@@ -172,6 +200,28 @@ async fn write(pool: &Pool, query: Query<'_>) -> Result<u64> {
         Ok(written)
     })
     .await
+}
+
+pub(super) async fn put_source(pool: &Pool, row: &SourceRow) -> Result<()> {
+    let sql = if row.revision == 1 {
+        "INSERT INTO sources (id, revision, tenant_id, body, sealed_keys, deleted, changed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp()) ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE sources SET revision = $2, body = $4, sealed_keys = $5, deleted = $6,
+                            changed_at = clock_timestamp()
+         WHERE id = $1 AND revision = $2 - 1 AND tenant_id = $3 AND NOT deleted"
+    };
+    let query = sqlx::query(sql)
+        .bind(Id(row.id.as_u128()))
+        .bind(i64::try_from(row.revision).unwrap_or(i64::MAX))
+        .bind(row.tenant.as_str())
+        .bind(&row.body)
+        .bind(&row.sealed_keys)
+        .bind(row.deleted);
+    match write(pool, query).await? {
+        0 => Err(StoreError::Conflict),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn put_tenant(pool: &Pool, tenant: &Tenant, create: bool) -> Result<()> {

@@ -8,6 +8,7 @@ mod errors;
 mod holding;
 mod listening;
 mod lists;
+mod observe;
 mod partitions;
 #[cfg(test)]
 mod plans;
@@ -15,6 +16,7 @@ mod pools;
 mod reads;
 mod record;
 mod schema;
+mod signing_keys;
 mod stats;
 mod values;
 
@@ -30,9 +32,9 @@ use tokio::sync::OnceCell;
 use self::listening::Listening;
 use self::pools::Pools;
 use crate::{
-    Acceptance, Accepted, Balance, DeliveryFilter, DirectoryChanges, EndpointRow, EndpointStats,
-    EventFilter, HeldFate, OpenError, Page, PageRequest, Record, Requeue, SchemaState, Standing,
-    Store, StoreError,
+    Acceptance, Accepted, DeliveryFilter, DirectoryChanges, EndpointRow, EndpointStats,
+    EventFilter, Footprint, HeldFate, Observation, OpenError, Page, PageRequest, Record, Requeue,
+    SchemaState, SigningKeyRow, SourceRow, Standing, Store, StoreError,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -204,8 +206,12 @@ impl Store for PostgresStore {
         stats::endpoint_stats(&self.pools.calm, endpoint, now.minus(window)).await
     }
 
-    async fn balance(&self) -> Result<Balance> {
-        stats::balance(&self.pools.calm).await
+    async fn observe(&self, overdue_before: Timestamp) -> Result<Observation> {
+        observe::observe(&self.pools.hot, overdue_before).await
+    }
+
+    async fn footprint(&self) -> Result<Footprint> {
+        observe::footprint(&self.pools.calm).await
     }
 
     async fn directory_changes(&self, since: Option<Timestamp>) -> Result<DirectoryChanges> {
@@ -219,6 +225,14 @@ impl Store for PostgresStore {
 
     async fn put_endpoint(&self, row: &EndpointRow, now: Timestamp) -> Result<()> {
         directory::put_endpoint(&self.pools.calm, row, now).await
+    }
+
+    async fn put_source(&self, row: &SourceRow, _now: Timestamp) -> Result<()> {
+        directory::put_source(&self.pools.calm, row).await
+    }
+
+    async fn put_signing_key(&self, row: &SigningKeyRow, _now: Timestamp) -> Result<SigningKeyRow> {
+        signing_keys::put(&self.pools.calm, row).await
     }
 
     async fn put_tenant(&self, tenant: &Tenant, create: bool, _now: Timestamp) -> Result<()> {

@@ -3,7 +3,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::{SchemaState, StoreError};
 
 /// In order; only ever added to. The position, from 1, is the version.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_initial.sql"),
+    include_str!("../../migrations/postgres/0002_signing_keys.sql"),
+    include_str!("../../migrations/postgres/0003_sources.sql"),
+    include_str!("../../migrations/postgres/0011_tallies.sql"),
+];
 
 /// Held while the schema or the partitions change: an arbitrary number of Fanfare's own.
 const ADVISORY_LOCK: i64 = 0x66616e66617265;

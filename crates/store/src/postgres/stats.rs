@@ -3,7 +3,7 @@ use model::{EndpointId, Timestamp};
 use super::pools::Pool;
 use super::values::{At, Id};
 use crate::rows::{self, STATS_DELIVERIES_MAX, count, first_delivery_at};
-use crate::{Balance, EndpointStats, StoreError, codes};
+use crate::{EndpointStats, StoreError, codes};
 
 pub(super) const BY_STATUS: &str = "
 SELECT status, count(*) FROM deliveries
@@ -16,12 +16,6 @@ SELECT count(*), count(*) FILTER (WHERE a.status_code BETWEEN 200 AND 299),
 FROM (SELECT id, created_at FROM deliveries
       WHERE endpoint_id = $1 AND id >= $2 AND created_at >= $3 ORDER BY id DESC LIMIT $4) d
 JOIN attempts a ON a.delivery_id = d.id AND a.delivery_created_at = d.created_at";
-
-/// One statement, so that both sides are of the same moment.
-const BALANCE: &str = "
-SELECT status, count(*) FROM deliveries GROUP BY status
-UNION ALL
-SELECT NULL, coalesce(sum(deliveries), 0)::bigint FROM accepted_counts";
 
 pub(super) async fn endpoint_stats(
     pool: &Pool,
@@ -62,25 +56,4 @@ pub(super) async fn endpoint_stats(
     stats.duration_ms_p50 = p50.map(rows::milliseconds);
     stats.duration_ms_p99 = p99.map(rows::milliseconds);
     Ok(stats)
-}
-
-pub(super) async fn balance(pool: &Pool) -> Result<Balance, StoreError> {
-    let counts: Vec<(Option<i16>, i64)> = pool
-        .within(async {
-            let mut connection = pool.lease().await?;
-            let counts = sqlx::query_as(BALANCE).fetch_all(&mut *connection).await?;
-            connection.done();
-            Ok(counts)
-        })
-        .await?;
-    let mut balance = Balance::default();
-    for (status, deliveries) in counts {
-        match status {
-            None => balance.accepted = count(deliveries)?,
-            Some(status) => {
-                *rows::counter(&mut balance, codes::read_status(status)?) = count(deliveries)?;
-            }
-        }
-    }
-    Ok(balance)
 }

@@ -1,11 +1,14 @@
-use model::{ApiKey, EndpointId, KeyId, RegisteredEventType, Tenant, TenantId, Timestamp};
+use model::{
+    ApiKey, EndpointId, KeyId, RegisteredEventType, SourceId, Tenant, TenantId, Timestamp,
+};
 use rusqlite::{Params, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::signing_keys;
 use super::values::{At, Id};
 use crate::rows::{count, parse};
-use crate::{DirectoryChanges, EndpointRow, StoreError};
+use crate::{DirectoryChanges, EndpointRow, SourceRow, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -34,6 +37,14 @@ pub(super) fn changes(
             since,
             endpoint,
         )?,
+        sources: collect(
+            tx,
+            "SELECT id, tenant_id, revision, body, sealed_keys, deleted FROM sources
+             WHERE changed_at >= ?1",
+            since,
+            source,
+        )?,
+        signing_keys: collect(tx, signing_keys::CHANGED, since, signing_keys::signing_key)?,
         keys: bodies(
             tx,
             "SELECT body FROM api_keys WHERE changed_at >= ?1",
@@ -67,6 +78,17 @@ fn endpoint(row: &Row<'_>) -> Result<EndpointRow> {
         revision: count(row.get::<_, i64>(2)?)?,
         body: row.get(3)?,
         sealed_secrets: row.get(4)?,
+        deleted: row.get(5)?,
+    })
+}
+
+fn source(row: &Row<'_>) -> Result<SourceRow> {
+    Ok(SourceRow {
+        id: SourceId::from_u128(row.get::<_, Id>(0)?.as_u128()),
+        tenant: parse::<TenantId>(&row.get::<_, String>(1)?)?,
+        revision: count(row.get::<_, i64>(2)?)?,
+        body: row.get(3)?,
+        sealed_keys: row.get(4)?,
         deleted: row.get(5)?,
     })
 }
@@ -130,6 +152,30 @@ pub(super) fn put_endpoint(tx: &Transaction<'_>, row: &EndpointRow, now: Timesta
         }
     }
     Ok(())
+}
+
+pub(super) fn put_source(tx: &Transaction<'_>, row: &SourceRow, now: Timestamp) -> Result<()> {
+    let sql = if row.revision == 1 {
+        "INSERT INTO sources (id, revision, tenant_id, body, sealed_keys, deleted, changed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE sources SET revision = ?2, body = ?4, sealed_keys = ?5, deleted = ?6,
+                            changed_at = ?7
+         WHERE id = ?1 AND revision = ?2 - 1 AND tenant_id = ?3 AND NOT deleted"
+    };
+    let values = params![
+        Id::new(row.id.as_u128()),
+        i64::try_from(row.revision).unwrap_or(i64::MAX),
+        row.tenant.as_str(),
+        row.body,
+        row.sealed_keys,
+        row.deleted,
+        At(now)
+    ];
+    match execute(tx, sql, values)? {
+        0 => Err(StoreError::Conflict),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn put_tenant(

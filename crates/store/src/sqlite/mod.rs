@@ -11,10 +11,12 @@ mod directory;
 mod errors;
 mod holding;
 mod lists;
+mod observe;
 mod readers;
 mod reads;
 mod record;
 mod schema;
+mod signing_keys;
 mod stats;
 mod values;
 mod writer;
@@ -33,9 +35,9 @@ use self::connection::DatabaseFile;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::{
-    Acceptance, Accepted, Balance, DeliveryFilter, DirectoryChanges, EndpointRow, EndpointStats,
-    EventFilter, HeldFate, OpenError, Page, PageRequest, Record, Requeue, SchemaState, Standing,
-    Store, StoreError,
+    Acceptance, Accepted, DeliveryFilter, DirectoryChanges, EndpointRow, EndpointStats,
+    EventFilter, Footprint, HeldFate, Observation, OpenError, Page, PageRequest, Record, Requeue,
+    SchemaState, SigningKeyRow, SourceRow, Standing, Store, StoreError,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -241,8 +243,14 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn balance(&self) -> Result<Balance> {
-        self.readers.read(stats::balance).await
+    async fn observe(&self, overdue_before: Timestamp) -> Result<Observation> {
+        self.readers
+            .read(move |tx| observe::observe(tx, overdue_before))
+            .await
+    }
+
+    async fn footprint(&self) -> Result<Footprint> {
+        self.readers.read(observe::footprint).await
     }
 
     async fn directory_changes(&self, since: Option<Timestamp>) -> Result<DirectoryChanges> {
@@ -263,6 +271,25 @@ impl Store for SqliteStore {
             .await?;
         self.tell_directory_changed();
         Ok(())
+    }
+
+    async fn put_source(&self, row: &SourceRow, now: Timestamp) -> Result<()> {
+        let row = row.clone();
+        self.writer
+            .write(move |tx| directory::put_source(tx, &row, now))
+            .await?;
+        self.tell_directory_changed();
+        Ok(())
+    }
+
+    async fn put_signing_key(&self, row: &SigningKeyRow, now: Timestamp) -> Result<SigningKeyRow> {
+        let row = row.clone();
+        let found = self
+            .writer
+            .write(move |tx| signing_keys::put(tx, &row, now))
+            .await?;
+        self.tell_directory_changed();
+        Ok(found)
     }
 
     async fn put_tenant(&self, tenant: &Tenant, create: bool, now: Timestamp) -> Result<()> {
@@ -320,6 +347,7 @@ mod tests {
             event: Arc::new(event),
             digest: [0; 16],
             deliveries: Vec::new(),
+            trace: None,
         }
     }
 

@@ -3,7 +3,12 @@ use rusqlite::{OptionalExtension, Transaction};
 use crate::{SchemaState, StoreError};
 
 /// In order; only ever added to. The position, from 1, is the version.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_signing_keys.sql"),
+    include_str!("../../migrations/sqlite/0003_sources.sql"),
+    include_str!("../../migrations/sqlite/0011_tallies.sql"),
+];
 
 pub(super) fn state(tx: &Transaction<'_>) -> Result<SchemaState, StoreError> {
     let (found, wanted) = (version(tx)?, wanted());

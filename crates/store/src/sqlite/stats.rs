@@ -3,7 +3,7 @@ use rusqlite::{Transaction, params};
 
 use super::values::Id;
 use crate::rows::{count, first_delivery_at, percentiles};
-use crate::{Balance, EndpointStats, StoreError, codes, rows};
+use crate::{EndpointStats, StoreError, codes, rows};
 
 const BY_STATUS: &str = "
     SELECT status, count(*) FROM deliveries WHERE endpoint_id = ?1 AND id >= ?2 GROUP BY status";
@@ -41,22 +41,4 @@ pub(super) fn endpoint_stats(
     }
     (stats.duration_ms_p50, stats.duration_ms_p99) = percentiles(durations);
     Ok(stats)
-}
-
-pub(super) fn balance(tx: &Transaction<'_>) -> Result<Balance, StoreError> {
-    let accepted: i64 = tx.query_row("SELECT deliveries FROM accepted_count", [], |row| {
-        row.get(0)
-    })?;
-    let mut balance = Balance {
-        accepted: count(accepted)?,
-        ..Balance::default()
-    };
-    let mut statement =
-        tx.prepare_cached("SELECT status, count(*) FROM deliveries GROUP BY status")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        *rows::counter(&mut balance, codes::read_status(row.get(0)?)?) =
-            count(row.get::<_, i64>(1)?)?;
-    }
-    Ok(balance)
 }

@@ -137,7 +137,7 @@ async fn fifty_who_accept_the_same_event_at_once_make_one_event_and_one_delivery
         }
     }
     assert_eq!(new, 1);
-    let balance = fixture.store.balance().await.unwrap();
+    let balance = fixture.balance().await;
     assert_eq!((balance.accepted, balance.queued), (1, 1));
 }
 
@@ -296,6 +296,6 @@ async fn a_batch_of_a_thousand_events_with_ten_deliveries_each_is_accepted(fixtu
         })
         .collect();
     assert_eq!(sequences, (1..=1_000).collect());
-    let balance = fixture.store.balance().await.unwrap();
+    let balance = fixture.balance().await;
     assert_eq!((balance.accepted, balance.queued), (10_000, 10_000));
 }

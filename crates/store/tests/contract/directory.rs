@@ -57,29 +57,13 @@ fn endpoint(tenant: TenantId) -> Endpoint {
         created_at: now,
         signs_until: Some(now.plus(Duration::from_secs(60))),
     };
+    let url = "https://hooks.example.com/in".parse().unwrap();
     Endpoint {
-        id: endpoint_id(),
-        tenant,
-        url: "https://hooks.example.com/in".parse().unwrap(),
-        dialect: "standard".to_owned(),
-        event_types: vec!["*".to_owned()],
         name: Some("orders".to_owned()),
-        description: None,
-        environment: None,
-        product: None,
-        retry: None,
-        timeout_s: None,
-        rate_limit: None,
-        max_in_flight: None,
-        circuit: None,
-        on_exhausted: None,
         headers: [("X-Auth".to_owned(), "headervalue".to_owned())].into(),
-        dialect_options: serde_json::Map::new(),
-        state: EndpointState::Active,
-        created_at: now,
-        updated_at: now,
         revision: 0,
         secrets: vec![secret],
+        ..Endpoint::new(endpoint_id(), tenant, url, "standard", "".into())
     }
 }
 
@@ -273,7 +257,7 @@ async fn another_master_key_is_refused(fixture: Fixture) {
         .unwrap();
     let other = MasterKey::from_bytes([8; 32]);
     match Directory::load(Arc::clone(&fixture.store), other).await {
-        Err(DirectoryError::MasterKey(id)) => assert_eq!(id, put.id),
+        Err(DirectoryError::MasterKey(id)) => assert_eq!(id, format!("endpoint {}", put.id)),
         other => panic!("{other:?}"),
     }
 }
@@ -308,7 +292,7 @@ async fn the_unfinished_deliveries_of_a_deleted_endpoint_are_discarded(fixture: 
     ];
     fixture.store.record(&batch).await.unwrap();
     directory.delete_endpoint(put.id).await.unwrap();
-    let balance = fixture.store.balance().await.unwrap();
+    let balance = fixture.balance().await;
     assert_eq!(
         (balance.accepted, balance.delivered, balance.discarded),
         (8, 1, 3)

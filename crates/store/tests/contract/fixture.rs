@@ -160,6 +160,7 @@ impl Make {
             event: Arc::new(event),
             digest: [1; 16],
             deliveries,
+            trace: None,
         }
     }
 

@@ -267,7 +267,7 @@ async fn both_sides_of_the_balance_agree_whatever_happens(fixture: Fixture) {
         failed: 1,
         discarded: 0,
     };
-    assert_eq!(fixture.store.balance().await.unwrap(), expected);
+    assert_eq!(fixture.balance().await, expected);
 }
 
 async fn statistics_count_what_happened_in_the_window(fixture: Fixture) {

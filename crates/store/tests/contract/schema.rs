@@ -22,7 +22,7 @@ async fn migrating_and_maintaining_again_changes_nothing(fixture: Fixture) {
     fixture.store.migrate().await.unwrap();
     fixture.store.maintain(ambient::now()).await.unwrap();
     assert_eq!(fixture.store.schema().await.unwrap(), SchemaState::Current);
-    assert_eq!(fixture.store.balance().await.unwrap().accepted, 1);
+    assert_eq!(fixture.balance().await.accepted, 1);
 }
 
 async fn the_store_answers_a_ping(fixture: Fixture) {
@@ -30,11 +30,11 @@ async fn the_store_answers_a_ping(fixture: Fixture) {
 }
 
 async fn is_older_until_migrated(fixture: Fixture) {
-    let older = SchemaState::Older {
-        found: 0,
-        wanted: 1,
-    };
-    assert_eq!(fixture.store.schema().await.unwrap(), older);
+    let state = fixture.store.schema().await.unwrap();
+    assert!(
+        matches!(state, SchemaState::Older { found: 0, .. }),
+        "{state:?}"
+    );
     match fixture.store.accept(&[Make::default().acceptance()]).await {
         Err(StoreError::Unavailable { reason, .. }) => {
             assert_eq!(reason, "its schema is missing: run `fanfare migrate`");
@@ -64,11 +64,11 @@ async fn what_a_newer_version_has_migrated_is_newer() {
         .execute(&mut connection)
         .await
         .unwrap();
-    let newer = SchemaState::Newer {
-        found: 99,
-        wanted: 1,
-    };
-    assert_eq!(fixture.store.schema().await.unwrap(), newer);
+    let newer = fixture.store.schema().await.unwrap();
+    assert!(
+        matches!(newer, SchemaState::Newer { found: 99, .. }),
+        "{newer:?}"
+    );
     let fixture = Fixture::sqlite().await;
     let path = fixture.url.strip_prefix("sqlite://").unwrap();
     let connection = rusqlite::Connection::open(path).unwrap();

@@ -1,0 +1,361 @@
+//! CloudEvents 1.0 over HTTP (cloudevents/spec: http-protocol-binding, json-format, http-webhook),
+//! signed as Standard Webhooks are, because the specification has no signature.
+
+use std::borrow::Cow;
+
+use model::{BinaryAttributes, Event, Submission, is_catalogued};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::compact::Object;
+use crate::formats::Format;
+use crate::names::Names;
+use crate::percent::{decode, encode};
+use crate::profile::{BATCH_OPTION, OptionDoc, option};
+use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::{Delivered, options, standard};
+
+pub(crate) const FORMAT: Format = Format {
+    names: Names::Canonical,
+    render,
+    render_batch: Some(render_batch),
+    verify: standard::verify_signature,
+    identify,
+    parse,
+    check_secret: standard::check_secret,
+    check_options,
+};
+
+/// What `dialect_options` may hold.
+pub(crate) const OPTIONS: &[OptionDoc] = &[
+    option(
+        "mode",
+        "structured, binary, batch",
+        "the HTTP binding's content mode",
+    ),
+    option(
+        "type_prefix",
+        "empty, or such as com.example.",
+        "before the canonical event type",
+    ),
+    option(
+        "source",
+        "/tenants/{tenant}/products/{product}, or any URI reference",
+        "the attribute source",
+    ),
+    option(
+        "origin",
+        "absent, or a DNS name",
+        "sent as WebHook-Request-Origin",
+    ),
+    option(
+        "handshake",
+        "false, true",
+        "the receiver is asked first (OPTIONS) and held events wait until it agrees",
+    ),
+    option(
+        "rate_per_minute",
+        "absent, or a number",
+        "the rate that it is asked for",
+    ),
+    BATCH_OPTION,
+];
+
+const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
+const BATCH: &str = "application/cloudevents-batch+json; charset=utf-8";
+const BINARY: &str = "application/json; charset=utf-8";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    mode: Mode,
+    /// Before the canonical name, with its dot: `com.example.`.
+    type_prefix: String,
+    /// Instead of `/tenants/{tenant}/products/{product}`.
+    source: Option<String>,
+    /// The sender's DNS name, for receivers that have agreed to be sent to.
+    origin: Option<String>,
+    /// Whether the receiver is asked before anything is sent to it.
+    handshake: bool,
+    /// Requests a minute that it is asked for.
+    rate_per_minute: Option<u32>,
+}
+
+fn check_options(given: &Map<String, Value>) -> Result<(), String> {
+    options::check::<Options>(given)?;
+    let options = Options::deserialize(given).unwrap_or_default();
+    if let Some(origin) = &options.origin {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
+        if origin.is_empty() || origin.len() > ORIGIN_BYTES_MAX || !origin.bytes().all(allowed) {
+            return Err("origin must be a DNS name such as hooks.example.net".to_owned());
+        }
+    }
+    if options.handshake && options.origin.is_none() {
+        return Err("handshake needs an origin to ask for".to_owned());
+    }
+    if options.rate_per_minute == Some(0) {
+        return Err("rate_per_minute must be at least 1".to_owned());
+    }
+    Ok(())
+}
+
+/// Bytes of an origin at most, as of any DNS name.
+const ORIGIN_BYTES_MAX: usize = 255;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    #[default]
+    Structured,
+    Binary,
+    Batch,
+}
+
+/// The context attributes of an event.
+struct Context<'a> {
+    event: &'a Event,
+    source: String,
+    event_type: String,
+    /// Where `source` does not tell the product.
+    product: Option<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    fn new(event: &'a Event, name: &str, options: &Options) -> Self {
+        let product = event.product.as_deref();
+        let source = options.source.clone().unwrap_or_else(|| {
+            let tenant = format!("{TENANTS}{}", event.tenant);
+            match product {
+                Some(product) => format!("{tenant}{PRODUCTS}{}", encode(product)),
+                None => tenant,
+            }
+        });
+        Self {
+            event,
+            source,
+            event_type: format!("{}{name}", options.type_prefix),
+            product: product.filter(|_| options.source.is_some()),
+        }
+    }
+
+    /// The extension attributes, in either mode.
+    fn extensions(&self) -> impl Iterator<Item = (&'static str, &'static str, Cow<'a, str>)> {
+        let environment = self.event.environment;
+        let environment = (environment != model::Environment::default()).then(|| {
+            let value = Cow::Borrowed(environment.as_str());
+            ("environment", "ce-environment", value)
+        });
+        let sequence = self.event.sequence.map(|sequence| {
+            let value = Cow::Owned(sequence.to_string());
+            ("sequence", "ce-sequence", value)
+        });
+        let product = self.product.map(|product| {
+            let value = Cow::Borrowed(product);
+            ("product", "ce-product", value)
+        });
+        [environment, sequence, product].into_iter().flatten()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let event = self.event;
+        let mut members = Object::begin(out);
+        members.text("specversion", "1.0");
+        members.text("id", event.id.as_str());
+        members.text("source", &self.source);
+        members.text("type", &self.event_type);
+        if let Some(license) = &event.license {
+            members.text("subject", license);
+        }
+        members.text("time", &event.occurred_at.rfc3339(3));
+        members.text("datacontenttype", "application/json");
+        for (name, _, value) in self.extensions() {
+            members.text(name, &value);
+        }
+        members
+            .member("data")
+            .extend_from_slice(event.data.get().as_bytes());
+        members.end();
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let event = self.event;
+        let mut headers = vec![
+            ("content-type", BINARY.to_owned()),
+            ("ce-specversion", "1.0".to_owned()),
+            ("ce-id", event.id.to_string()),
+            ("ce-source", encode(&self.source).into_owned()),
+            ("ce-type", encode(&self.event_type).into_owned()),
+            ("ce-time", event.occurred_at.rfc3339(3)),
+        ];
+        if let Some(license) = &event.license {
+            headers.push(("ce-subject", encode(license).into_owned()));
+        }
+        let extensions = self.extensions();
+        headers.extend(extensions.map(|(_, name, value)| (name, encode(&value).into_owned())));
+        headers
+    }
+}
+
+const TENANTS: &str = "/tenants/";
+const PRODUCTS: &str = "/products/";
+
+fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {
+    let options: Options = options::own(delivered.endpoint)?;
+    let context = Context::new(delivered.event, name, &options);
+    let mut body = Vec::with_capacity(delivered.event.data.get().len() + 384);
+    let headers = match options.mode {
+        Mode::Structured => {
+            context.write(&mut body);
+            vec![("content-type", STRUCTURED.to_owned())]
+        }
+        Mode::Binary => {
+            body.extend_from_slice(delivered.event.data.get().as_bytes());
+            context.headers()
+        }
+        Mode::Batch => return render_batch(&[(*delivered, Cow::Borrowed(name))]),
+    };
+    sign(delivered, &options, headers, body)
+}
+
+/// The batch has the id of its first event: only first attempts travel in batches, so that no two
+/// batches have the same.
+fn render_batch(batch: &[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError> {
+    let first = &batch[0].0;
+    let options: Options = options::own(first.endpoint)?;
+    let mut body = vec![b'['];
+    for (index, (delivered, name)) in batch.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        Context::new(delivered.event, name, &options).write(&mut body);
+    }
+    body.push(b']');
+    sign(
+        first,
+        &options,
+        vec![("content-type", BATCH.to_owned())],
+        body,
+    )
+}
+
+fn sign(
+    delivered: &Delivered<'_>,
+    options: &Options,
+    mut headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+) -> Result<Rendered, RenderError> {
+    if let Some(origin) = &options.origin {
+        headers.push(("webhook-request-origin", origin.clone()));
+    }
+    headers.extend(standard::signed_headers(delivered, &body)?);
+    Ok(Rendered {
+        headers,
+        body: body.into(),
+    })
+}
+
+/// What a body holds, as its media type says.
+enum Content<'a> {
+    One,
+    Binary { event_type: &'a str },
+    Several(Vec<&'a RawValue>),
+}
+
+const EXPECTED: &str = "expected a CloudEvent, or an array of them";
+
+impl<'a> Content<'a> {
+    fn of(received: &Received<'a>) -> Option<Self> {
+        let media_type = (received.headers)("content-type").unwrap_or_default();
+        if media_type.starts_with(model::CLOUD_EVENT_BATCH_TYPE) {
+            return serde_json::from_slice(received.body)
+                .ok()
+                .map(Self::Several);
+        }
+        if media_type.starts_with(model::CLOUD_EVENT_TYPE) {
+            return Some(Self::One);
+        }
+        let event_type = (received.headers)("ce-type")?;
+        Some(Self::Binary { event_type })
+    }
+}
+
+fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, rename = "type")]
+        event_type: Cow<'a, str>,
+    }
+    let bad = VerifyError::BadBody(EXPECTED);
+    let event_type = |json: &[u8]| {
+        let body: Option<Body<'_>> = serde_json::from_slice(json).ok();
+        body.map(|body| body.event_type.into_owned())
+    };
+    let event_type = match Content::of(received) {
+        Some(Content::One) => event_type(received.body),
+        Some(Content::Binary { event_type }) => Some(decode(event_type)),
+        Some(Content::Several(events)) => match events.as_slice() {
+            [alone] => event_type(alone.get().as_bytes()),
+            several => Some(format!("{} events", several.len())),
+        },
+        None => None,
+    };
+    Ok(Verified {
+        id: received.header("webhook-id")?.to_owned(),
+        event_type: event_type.ok_or(bad)?,
+    })
+}
+
+fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+    match Content::of(received).ok_or(ParseError::BadBody(EXPECTED))? {
+        Content::One => Ok(vec![parse_one(received.body)?]),
+        Content::Several(events) => events
+            .into_iter()
+            .map(|event| parse_one(event.get().as_bytes()))
+            .collect(),
+        Content::Binary { .. } => {
+            let decoded = |name: &str| (received.headers)(name).map(decode);
+            let [specversion, id, event_type, time, environment, product] = [
+                "ce-specversion",
+                "ce-id",
+                "ce-type",
+                "ce-time",
+                "ce-environment",
+                "ce-product",
+            ]
+            .map(decoded);
+            let source = decoded("ce-source");
+            let product = product.or_else(|| product_of(source.as_deref()?));
+            let attributes = BinaryAttributes {
+                specversion: specversion.as_deref(),
+                id: id.as_deref(),
+                event_type: event_type.as_deref(),
+                time: time.as_deref(),
+                environment: environment.as_deref(),
+                product: product.as_deref(),
+            };
+            let read = Submission::from_binary_cloud_event;
+            Ok(vec![read(&attributes, received.body, is_catalogued)?])
+        }
+    }
+}
+
+fn parse_one(json: &[u8]) -> Result<Submission, ParseError> {
+    #[derive(Deserialize)]
+    struct Origin<'a> {
+        #[serde(borrow)]
+        source: Cow<'a, str>,
+    }
+    let mut submission = Submission::from_cloud_event(json, is_catalogued)?;
+    if submission.product.is_none() {
+        let origin: Option<Origin<'_>> = serde_json::from_slice(json).ok();
+        submission.product = origin.and_then(|origin| product_of(&origin.source));
+    }
+    Ok(submission)
+}
+
+/// The product that a source of ours names.
+fn product_of(source: &str) -> Option<String> {
+    let (tenant, product) = source.strip_prefix(TENANTS)?.split_once(PRODUCTS)?;
+    (!tenant.contains('/') && !product.is_empty()).then(|| decode(product))
+}

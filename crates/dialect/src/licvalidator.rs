@@ -1,0 +1,157 @@
+//! License Validator.
+
+use model::{DeliveryId, Submission};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::compact::{self, Object};
+use crate::data::{Data, Field, Members, field, read_fields, write_fields};
+use crate::formats::Format;
+use crate::names::{Name, Names, When, same, when};
+use crate::profile::{OptionDoc, option};
+use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::submitted::{Submitted, body_id};
+use crate::{Delivered, options, whole_secret};
+
+pub(crate) const FORMAT: Format = Format {
+    names: Names::Own(NAMES),
+    render,
+    render_batch: None,
+    verify,
+    identify,
+    parse,
+    check_secret: whole_secret::check,
+    check_options: options::check::<Options>,
+};
+
+/// What `dialect_options` may hold.
+pub(crate) const OPTIONS: &[OptionDoc] = &[option(
+    "delivery_id",
+    "true, false",
+    "deliveryId in the body, x-webhook-delivery-id and x-webhook-event",
+)];
+
+const SIGNATURE: &str = "x-webhook-signature";
+
+const NAMES: &[Name] = &[
+    same("license.activated"),
+    same("license.expired"),
+    same("license.validated"),
+    when("license.suspended", "license.disabled", When::Actor("user")),
+    same("webhook.test"),
+];
+
+const FIELDS: &[Field] = &[
+    field("licenseId", &["license", "id"]),
+    field("licenseKey", &["license", "key"]),
+    field("licenseName", &["license", "name"]),
+    field("customerName", &["customer", "name"]),
+    field("customerEmail", &["customer", "email"]),
+    field("fingerprint", &["activation", "fingerprint"]),
+    field("deviceName", &["activation", "device_name"]),
+    field("deviceType", &["activation", "device_type"]),
+    field("ipAddress", &["activation", "ip_address"]),
+    field("currentActivations", &["license", "current_activations"]),
+    field("maxActivations", &["license", "max_activations"]),
+    field("expiresAt", &["license", "expires_at"]),
+    field("reason", &["reason"]),
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// Whether body and headers carry the delivery's id; without, they are those of the vendor's
+    /// example, to the byte.
+    delivery_id: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { delivery_id: true }
+    }
+}
+
+fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {
+    let event = delivered.event;
+    let secret = whole_secret::signing(delivered)?;
+    let options: Options = options::own(delivered.endpoint)?;
+    let id = delivery_id(delivered.delivery, name);
+
+    let mut body = Vec::with_capacity(event.data.get().len() + 256);
+    let mut members = Object::begin(&mut body);
+    members.text("event", name);
+    members.text("timestamp", &event.occurred_at.rfc3339(3));
+    if options.delivery_id {
+        members.text("deliveryId", &id);
+    }
+    write_fields(members.member("data"), FIELDS, &Data::read(&event.data)?);
+    members.end();
+
+    let signature = whole_secret::signature(secret, &[&body]);
+    let mut headers = vec![
+        ("content-type", "application/json".to_owned()),
+        (SIGNATURE, signature),
+    ];
+    if options.delivery_id {
+        headers.push(("x-webhook-delivery-id", id));
+        headers.push(("x-webhook-event", name.to_owned()));
+    }
+    Ok(Rendered {
+        headers,
+        body: body.into(),
+    })
+}
+
+/// What License Validator calls a delivery; tests are told apart.
+fn delivery_id(id: DeliveryId, name: &str) -> String {
+    let id = id.to_string();
+    let ulid = id.trim_start_matches(DeliveryId::PREFIX);
+    match name {
+        "webhook.test" => format!("delivery_test_{ulid}"),
+        _ => format!("delivery_{ulid}"),
+    }
+}
+
+fn verify(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
+    whole_secret::verify(received, SIGNATURE, "", secret, &[received.body])
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    event: String,
+    timestamp: Option<String>,
+    #[serde(rename = "deliveryId")]
+    delivery_id: Option<String>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+const EXPECTED: &str = "expected a JSON object with the members event, timestamp and data";
+
+fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
+    let body: Body<'_> =
+        serde_json::from_slice(received.body).map_err(|_| VerifyError::BadBody(EXPECTED))?;
+    Ok(Verified {
+        id: body.delivery_id.unwrap_or_else(|| body_id(received.body)),
+        event_type: body.event,
+    })
+}
+
+fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+    let bad = |_| ParseError::BadBody(EXPECTED);
+    let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
+    let data: Members<'_> = serde_json::from_str(body.data.get()).map_err(bad)?;
+    let mut data = read_fields(&data, FIELDS);
+    if body.event == "license.disabled" {
+        compact::insert(&mut data, "actor", br#"{"type":"user"}"#);
+    }
+    let id = body.delivery_id.unwrap_or_else(|| body_id(received.body));
+    let submitted = Submitted {
+        id: Some(&id),
+        name: &body.event,
+        occurred_at: body.timestamp.as_deref(),
+        data: &data,
+        ..Submitted::default()
+    };
+    Ok(vec![submitted.submit(&FORMAT.names)?])
+}

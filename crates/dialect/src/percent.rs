@@ -1,0 +1,68 @@
+//! Percent-encoding of CloudEvents header values (HTTP protocol binding, section 3.1.3.2).
+
+use std::borrow::Cow;
+
+/// Encodes space, `"`, `%` and everything that is not visible ASCII.
+pub(crate) fn encode(text: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%');
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            write!(encoded, "%{byte:02X}").expect("writing to a string works");
+        }
+    }
+    Cow::Owned(encoded)
+}
+
+/// Decodes what [`encode`] encodes; anything else stays as it is.
+pub(crate) fn decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = tail.get(..2).filter(|_| *first == b'%').and_then(hex);
+        match escaped {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+fn hex(digits: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    digits
+        .bytes()
+        .all(|digit| digit.is_ascii_hexdigit())
+        .then(|| u8::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_visible_ascii_is_encoded_and_decoded() {
+        for (text, encoded) in [
+            ("lic_7f3a", "lic_7f3a"),
+            ("Zoë \"pro\" 100%", "Zo%C3%AB%20%22pro%22%20100%25"),
+            ("", ""),
+        ] {
+            assert_eq!(encode(text), encoded);
+            assert_eq!(decode(encoded), text);
+        }
+        assert_eq!(decode("100% %zz %"), "100% %zz %");
+        assert_eq!(decode("%FF"), "%FF");
+    }
+}

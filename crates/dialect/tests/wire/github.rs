@@ -1,0 +1,185 @@
+use dialect::{Delivered, Dialect, Rendered, SigningKeys, VerifyError};
+use model::{DeliveryId, EndpointId, Event, Submission};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::fixture::{NOW, SECRET, body, endpoint, event, header, received, render, verify};
+use crate::vectors::{check, vector};
+
+fn rendered(event: &Event) -> Rendered {
+    render(
+        Dialect::GitHub,
+        event,
+        &endpoint(Dialect::GitHub, &[(SECRET, None)]),
+    )
+    .unwrap()
+}
+
+fn parse(rendered: &Rendered) -> Submission {
+    let headers = |name: &str| header(rendered, name);
+    let read = Dialect::GitHub.parse(&received(&headers, &rendered.body, NOW));
+    read.unwrap().remove(0)
+}
+
+#[test]
+fn the_known_answer_comes_out_from_its_own_data_and_from_the_canonical() {
+    let own = vector("github")
+        .body_utf8
+        .replace(r#""action":"created","#, "");
+    let canonical = r#"{
+        "license": {"id": "lic_7f3a", "key": "****-IJKL"},
+        "actor": {"type": "system", "id": "system"}
+    }"#;
+    let mut by_id = endpoint(Dialect::GitHub, &[(SECRET, None)]);
+    by_id.id = EndpointId::from_u128(292_430_182);
+    let mut by_option = endpoint(Dialect::GitHub, &[(SECRET, None)]);
+    let options = json!({"hook_id": 292_430_182});
+    by_option.dialect_options = options.as_object().unwrap().clone();
+    for data in [own.as_str(), canonical] {
+        for endpoint in [&by_id, &by_option] {
+            let rendered = Dialect::GitHub.render(&Delivered {
+                event: &event("license.created", data),
+                endpoint,
+                delivery: DeliveryId::from_u128(0x72d3_162e_cc78_11e3_81ab_4c93_67dc_0958),
+                keys: &SigningKeys::default(),
+                now: NOW,
+            });
+            check("github", &rendered.unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_documented_known_answer_verifies() {
+    let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    fn verdict(signature: &str, body: &[u8]) -> VerifyError {
+        let headers = |name: &str| (name == "x-hub-signature-256").then_some(signature);
+        let secret = SecretString::from("It's a Secret to Everybody");
+        let received = received(&headers, body, NOW);
+        Dialect::GitHub.verify(&secret, &received).unwrap_err()
+    }
+    // Its body is no event; the signature is right all the same.
+    assert!(matches!(
+        verdict(signature, b"Hello, World!"),
+        VerifyError::BadBody(_)
+    ));
+    for (signature, body) in [
+        (signature, &b"Hello, World?"[..]),
+        (
+            &signature.to_uppercase().replace("SHA", "sha"),
+            b"Hello, World!",
+        ),
+        (&format!("{signature} "), b"Hello, World!"),
+    ] {
+        assert_eq!(verdict(signature, body), VerifyError::SignatureMismatch);
+    }
+    assert!(matches!(
+        verdict(&signature[7..], b"Hello, World!"),
+        VerifyError::BadHeader { .. }
+    ));
+}
+
+#[test]
+fn the_weaker_signature_alone_is_not_enough() {
+    let mut rendered = rendered(&event("license.created", "{}"));
+    assert!(header(&rendered, "x-hub-signature").is_some());
+    rendered
+        .headers
+        .retain(|(name, _)| *name != "x-hub-signature-256");
+    assert_eq!(
+        verify(Dialect::GitHub, SECRET, &rendered, NOW),
+        Err(VerifyError::MissingHeader("x-hub-signature-256"))
+    );
+}
+
+#[test]
+fn a_type_is_an_event_and_its_action() {
+    for (event_type, name, action) in [
+        ("license.created", "license", "created"),
+        ("license.users.attached", "license", "users.attached"),
+        ("second_factor.enabled", "second_factor", "enabled"),
+        ("seat.assigned", "seat", "assigned"),
+        ("ping.answered", "ping", "answered"),
+    ] {
+        let rendered = rendered(&event(event_type, r#"{"action":"x","n":1}"#));
+        assert_eq!(header(&rendered, "x-github-event"), Some(name));
+        assert_eq!(body(&rendered), format!(r#"{{"action":"{action}","n":1}}"#));
+        let verified = verify(Dialect::GitHub, SECRET, &rendered, NOW).unwrap();
+        assert_eq!(verified.event_type, event_type);
+        assert_eq!(parse(&rendered).event_type.as_str(), event_type);
+    }
+}
+
+#[test]
+fn the_actor_is_the_sender_and_is_read_back() {
+    for (actor, sender) in [
+        (
+            r#"{"type":"user","id":"usr_1"}"#,
+            r#"{"login":"usr_1","type":"User"}"#,
+        ),
+        (r#"{"type":"system"}"#, r#"{"type":"Bot"}"#),
+    ] {
+        let data = format!(r#"{{"license":{{"id":"l"}},"actor":{actor},"reason":"x"}}"#);
+        let rendered = rendered(&event("license.created", &data));
+        let expected = format!(
+            r#"{{"action":"created","license":{{"id":"l"}},"sender":{sender},"reason":"x"}}"#
+        );
+        assert_eq!(body(&rendered), expected);
+        assert_eq!(parse(&rendered).data.get(), data);
+    }
+    for kept in [
+        r#"{"actor":"somebody"}"#,
+        r#"{"actor":{"id":"usr_1"}}"#,
+        r#"{"actor":{"type":"user"},"sender":{"type":"User"}}"#,
+        r#"{"sender":{"login":"octo","id":1,"type":"User"}}"#,
+        r#"{"sender":{"login":"octo","type":"Organization"}}"#,
+    ] {
+        let rendered = rendered(&event("license.created", kept));
+        assert_eq!(body(&rendered).replace(r#""action":"created","#, ""), kept);
+        assert_eq!(parse(&rendered).data.get(), kept);
+    }
+}
+
+#[test]
+fn a_test_is_a_ping() {
+    let test = event(
+        "webhook.test",
+        r#"{"message":"A test.","action":"x","hook":1}"#,
+    );
+    let ping = rendered(&test);
+    assert_eq!(header(&ping, "x-github-event"), Some("ping"));
+    let json: Value = serde_json::from_slice(&ping.body).unwrap();
+    assert!(!json["zen"].as_str().unwrap().is_empty());
+    let hook_id = header(&ping, "x-github-hook-id").unwrap();
+    assert_eq!(json["hook_id"].to_string(), hook_id);
+    assert_eq!(json["hook"]["id"], json["hook_id"]);
+    assert_eq!(
+        json["hook"]["config"]["url"],
+        "https://receiver.example/hooks"
+    );
+    assert_eq!(json["message"], "A test.");
+    assert_eq!(json.get("action"), None);
+
+    let read = parse(&ping);
+    assert_eq!(read.event_type.as_str(), "webhook.test");
+    let again = rendered(&Event {
+        data: read.data,
+        ..test
+    });
+    assert_eq!(again.body, ping.body);
+}
+
+#[test]
+fn options_are_checked() {
+    let check = |id: Value| {
+        let options = json!({"hook_id": id});
+        Dialect::GitHub.check_options(options.as_object().unwrap())
+    };
+    let max: u64 = (1 << 53) - 1;
+    for good in [1, max] {
+        assert!(check(json!(good)).is_ok());
+    }
+    for bad in [json!(0), json!(max + 1), json!("1"), json!(-1)] {
+        assert!(check(bad.clone()).is_err(), "{bad}");
+    }
+}
