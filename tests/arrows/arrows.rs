@@ -50,6 +50,9 @@ mod tests {
     const CONTAINED: &[(&str, &[&str])] = &[
         ("hyper-rustls", &["sender"]),
         ("lapin", &["broker"]),
+        ("opentelemetry", &["telemetry"]),
+        ("opentelemetry-otlp", &["telemetry"]),
+        ("opentelemetry_sdk", &["telemetry"]),
         ("rand", &["ambient"]),
         ("redis", &["shared_state"]),
         ("reqwest", &["exporter", "fanfare"]),

@@ -101,7 +101,7 @@ pub enum Destination {
     Rejected {
         reason: String,
         at: Timestamp,
-        headers: Headers,
+        headers: Box<Headers>,
     },
     Parked {
         from: Queue,

@@ -22,11 +22,7 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
-    pub(crate) fn new(
-        sender: Arc<Sender>,
-        directory: Arc<Directory>,
-        traces: Traces,
-    ) -> Arc<Self> {
+    pub(crate) fn new(sender: Arc<Sender>, directory: Arc<Directory>, traces: Traces) -> Arc<Self> {
         Arc::new(Self {
             sender,
             directory,

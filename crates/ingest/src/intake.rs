@@ -95,7 +95,7 @@ impl Intake {
                 let to = Destination::Rejected {
                     reason,
                     at,
-                    headers: message.headers,
+                    headers: message.headers.into(),
                 };
                 (
                     Publication {

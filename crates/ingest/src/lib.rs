@@ -7,6 +7,7 @@
 
 mod acceptor;
 mod batch;
+mod committer;
 mod http;
 mod intake;
 mod prepare;

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Environment, Event, EventId, EventType, FieldError, LicenseId, TenantId, Timestamp, TraceParent, json,
+    Environment, Event, EventId, EventType, FieldError, LicenseId, TenantId, Timestamp,
+    TraceParent, json,
 };
 
 /// The largest event, as JSON, in bytes.

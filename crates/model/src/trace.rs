@@ -13,10 +13,10 @@ const SAMPLED: u8 = 1;
 /// A place in a trace: what follows from it is told so. W3C Trace Context, section 3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
-    /// Not 0.
-    pub trace_id: u128,
-    /// Not 0.
-    pub span_id: u64,
+    /// Not all zeros.
+    pub trace_id: [u8; 16],
+    /// Not all zeros.
+    pub span_id: [u8; 8],
     /// Whether the trace is recorded.
     pub sampled: bool,
 }
@@ -38,13 +38,14 @@ impl FromStr for TraceParent {
         if !ends || [2, 35, 52].iter().any(|&dash| bytes[dash] != b'-') {
             return Err(TraceParentError);
         }
-        let version = hex(&bytes[..2])?;
+        let [version] = hex(&bytes[..2])?;
+        let [flags] = hex(&bytes[53..BYTES])?;
         let parent = Self {
             trace_id: hex(&bytes[3..35])?,
-            span_id: u64::try_from(hex(&bytes[36..52])?).expect("16 digits"),
-            sampled: hex(&bytes[53..BYTES])? & u128::from(SAMPLED) != 0,
+            span_id: hex(&bytes[36..52])?,
+            sampled: flags & SAMPLED != 0,
         };
-        if version == 0xff || parent.trace_id == 0 || parent.span_id == 0 {
+        if version == 0xff || parent.trace_id == [0; 16] || parent.span_id == [0; 8] {
             return Err(TraceParentError);
         }
         Ok(parent)
@@ -52,21 +53,25 @@ impl FromStr for TraceParent {
 }
 
 /// In lower case, as the header must be.
-fn hex(digits: &[u8]) -> Result<u128, TraceParentError> {
-    digits.iter().try_fold(0, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return Err(TraceParentError),
-        };
-        Ok(value << 4 | u128::from(digit))
-    })
+fn hex<const N: usize>(digits: &[u8]) -> Result<[u8; N], TraceParentError> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(TraceParentError),
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Ok(bytes)
 }
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trace_id = u128::from_be_bytes(self.trace_id);
+        let span_id = u64::from_be_bytes(self.span_id);
         let flags = if self.sampled { SAMPLED } else { 0 };
-        write!(f, "00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.span_id)
+        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
     }
 }
 
@@ -96,7 +101,7 @@ mod tests {
     #[test]
     fn a_header_is_read_and_written_as_it_was() {
         let parent = read(HEADER).unwrap();
-        assert_eq!(parent.span_id, 0xb7ad_6b71_6920_3331);
+        assert_eq!(parent.span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
         assert!(parent.sampled);
         assert_eq!(parent.to_string(), HEADER);
         let json = serde_json::to_string(&parent).unwrap();

@@ -157,8 +157,8 @@ impl Span {
     pub fn trace_parent(&self) -> TraceParent {
         let context = self.0.span_context();
         TraceParent {
-            trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
-            span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+            trace_id: context.trace_id().to_bytes(),
+            span_id: context.span_id().to_bytes(),
             sampled: context.is_sampled(),
         }
     }
@@ -183,8 +183,8 @@ fn of_event(event: &Event) -> [KeyValue; 2] {
 
 fn span_context(parent: TraceParent) -> SpanContext {
     SpanContext::new(
-        TraceId::from(parent.trace_id),
-        SpanId::from(parent.span_id),
+        TraceId::from_bytes(parent.trace_id),
+        SpanId::from_bytes(parent.span_id),
         TraceFlags::default().with_sampled(parent.sampled),
         true,
         TraceState::NONE,
@@ -301,11 +301,14 @@ mod tests {
         };
         let names = [accept, queue, attempt].map(|span| span.name.as_ref());
         assert_eq!(names, ["accept", "queue", "attempt"]);
-        assert_eq!(accept.parent_span_id, SpanId::from(parent.span_id));
+        assert_eq!(accept.parent_span_id, SpanId::from_bytes(parent.span_id));
         assert_eq!(queue.parent_span_id, accept.span_context.span_id());
         assert_eq!(attempt.parent_span_id, queue.span_context.span_id());
         for span in &spans[..] {
-            assert_eq!(span.span_context.trace_id(), TraceId::from(parent.trace_id));
+            assert_eq!(
+                span.span_context.trace_id(),
+                TraceId::from_bytes(parent.trace_id)
+            );
         }
         assert_eq!(queue.start_time, system_time(at(100)));
         assert_eq!(queue.end_time, attempt.start_time);
@@ -313,7 +316,14 @@ mod tests {
         assert_eq!(attempt.status, Status::error("5xx"));
         assert_eq!(accept.status, Status::Unset);
         let keys: Vec<_> = attempt.attributes.iter().map(|a| a.key.as_str()).collect();
-        let expected = ["tenant", "event.type", "endpoint.id", "delivery.id", "attempt", "outcome"];
+        let expected = [
+            "tenant",
+            "event.type",
+            "endpoint.id",
+            "delivery.id",
+            "attempt",
+            "outcome",
+        ];
         assert_eq!(keys, expected);
     }
 

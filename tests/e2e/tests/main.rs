@@ -23,4 +23,5 @@ mod source_limits;
 mod sources;
 mod starting;
 mod tenants;
+mod traces;
 mod upgrade;

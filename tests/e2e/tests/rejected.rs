@@ -26,7 +26,11 @@ for line in sys.stdin:
 connection.close()
 "#;
 
-async fn publish(installation: &Installation, exchange: &str, messages: &[Value]) -> Result<()> {
+pub(crate) async fn publish(
+    installation: &Installation,
+    exchange: &str,
+    messages: &[Value],
+) -> Result<()> {
     // Debian's Python: the one its python3-pika belongs to.
     let mut python = Command::new("/usr/bin/python3")
         .args(["-c", PUBLISHER, installation.broker_url()?, exchange])
@@ -49,7 +53,7 @@ async fn publish(installation: &Installation, exchange: &str, messages: &[Value]
     Ok(())
 }
 
-fn message(tenant: &str, routing_key: &str, body: impl ToString) -> Value {
+pub(crate) fn message(tenant: &str, routing_key: &str, body: impl ToString) -> Value {
     json!({"routing_key": routing_key, "body": body.to_string(), "headers": {"fanfare-tenant": tenant}})
 }
 

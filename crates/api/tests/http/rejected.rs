@@ -20,7 +20,7 @@ async fn reject(api: &Api, tenant: Option<&str>, id: &str, content_type: &str, b
     let to = Destination::Rejected {
         reason: "unknown type".to_owned(),
         at: Timestamp::from_seconds(REJECTED.fetch_add(1, Ordering::Relaxed)),
-        headers,
+        headers: headers.into(),
     };
     let body = body.to_owned().into();
     api.broker

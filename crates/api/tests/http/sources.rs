@@ -178,7 +178,8 @@ async fn set_aside(api: &Api, tenant: &str, source: &str, body: &str) {
             source: Some(source.to_owned()),
             source_headers: Some(kept.to_string()),
             ..Headers::default()
-        },
+        }
+        .into(),
     };
     let body = body.to_owned().into();
     api.broker

@@ -40,7 +40,7 @@ impl Record {
                 reason,
                 at,
                 headers,
-            } => (Queue::Rejected, None, Some(set_aside(headers, reason, at))),
+            } => (Queue::Rejected, None, Some(set_aside(*headers, reason, at))),
             Destination::Parked { from, reason, at } => {
                 let headers = Headers {
                     routing_key: from.as_str().to_owned(),

@@ -83,7 +83,7 @@ impl Message {
                 reason,
                 at,
                 headers,
-            } => Self::set_aside(Queue::Rejected, headers, (&reason, at), body),
+            } => Self::set_aside(Queue::Rejected, *headers, (&reason, at), body),
             Destination::Parked { from, reason, at } => {
                 let headers = Headers {
                     routing_key: from.as_str().to_owned(),

@@ -24,7 +24,7 @@ pub(crate) async fn rejected_and_parked_messages_say_why_and_whence(place: Place
     let rejected = Destination::Rejected {
         reason: reason.clone(),
         at,
-        headers: headers.clone(),
+        headers: headers.clone().into(),
     };
     let parked = Destination::Parked {
         from: Queue::Outcomes,
@@ -60,7 +60,7 @@ pub(crate) async fn what_is_taken_goes_back_unless_acknowledged(place: Place) {
             Destination::Rejected {
                 reason,
                 at: Timestamp::EPOCH,
-                headers,
+                headers: headers.into(),
             },
             n,
         )
@@ -105,7 +105,7 @@ pub(crate) async fn looking_at_what_was_set_aside_loses_nothing(place: Place) {
         let rejected = Destination::Rejected {
             reason: reason(),
             at,
-            headers,
+            headers: headers.into(),
         };
         let parked = Destination::Parked {
             from: Queue::Outcomes,

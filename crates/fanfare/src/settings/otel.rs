@@ -61,7 +61,10 @@ impl FromStr for Ratio {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+        let ratio = text
+            .parse()
+            .ok()
+            .filter(|ratio| (0.0..=1.0).contains(ratio));
         ratio.map(Self).ok_or("must be a number from 0 to 1")
     }
 }

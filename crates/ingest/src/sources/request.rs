@@ -201,7 +201,7 @@ impl Request<'_> {
         let to = Destination::Rejected {
             reason,
             at: self.now,
-            headers,
+            headers: headers.into(),
         };
         let published = self.state.acceptor.broker();
         let published = published.publish(vec![Publication { to, body }]).await;
