@@ -13,7 +13,6 @@ BY_DIALECT = [
         [(f"sum by (dialect) (rate({ATTEMPTS}[{RATE}]))", "{{dialect}}")],
         unit=PER_SECOND,
         stacked=True,
-        width=12,
     ),
     series(
         "Share of attempts that failed",
@@ -26,7 +25,18 @@ BY_DIALECT = [
         ],
         unit="percentunit",
         steps=[(None, "transparent"), (0.5, "red")],
-        width=12,
+    ),
+    series(
+        "Webhooks taken in, by dialect",
+        "Requests of other licensing systems that Fanfare receives, by result. Zero where none are.",
+        [
+            (
+                f"sum by (dialect, result) (rate(fanfare_source_requests_total[{RATE}])) or on () vector(0)",
+                "{{dialect}}: {{result}}",
+            )
+        ],
+        unit=PER_SECOND,
+        stacked=True,
     ),
 ]
 
