@@ -241,7 +241,8 @@ mod tests {
         let failures = load.open_loop(1_000).await.unwrap();
         assert_eq!(failures.count, 0, "{failures:?}");
         assert_eq!(load.ledger.missing(|_| true), 0);
-        assert!(load.ledger.span_s() >= 0.098, "{}", load.ledger.span_s());
+        // 99 ms, less what the first arrival was late by; all at once would take next to none.
+        assert!(load.ledger.span_s() >= 0.07, "{}", load.ledger.span_s());
         assert_eq!(load.ledger.latencies(|_| true).count(), 100);
     }
 }
