@@ -216,8 +216,9 @@ async fn a_restored_database_suffices_when_all_three_services_are_lost() -> Resu
     for process in installation.processes_mut() {
         process.kill()?;
     }
-    site.receiver.forget();
     wiped(&services).await?;
+    // Not before: what was under way when its sender was killed has arrived by now.
+    site.receiver.forget();
     dump.restore(&mut installation, &services).await?;
 
     let before: HashSet<_> = delivered.union(&queued).cloned().collect();
