@@ -4,7 +4,7 @@ CARGO ?= cargo
 SERVICES := tests/services.sh
 SERVICES_DIR := .services
 
-.PHONY: help run build check test chaos bench fmt docs helm helm-files services-up services-down run-services
+.PHONY: help run build dist check test chaos bench fmt docs helm helm-files services-up services-down run-services
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,6 +14,12 @@ run: ## Builds and starts Fanfare in one process, with a receiver to try things 
 
 build: ## Builds the optimized binary, target/release/fanfare
 	$(CARGO) build --release -p fanfare
+
+dist: ## Builds the binary of the image, and says how large the image's contents are
+	$(CARGO) build --profile dist -p fanfare
+	strip -o target/dist/fanfare.stripped target/dist/fanfare
+	@cat target/dist/fanfare.stripped /etc/ssl/certs/ca-certificates.crt \
+		$$(ldd target/dist/fanfare.stripped | grep -o '/[^ ]*') | wc -c | sed 's/$$/ bytes in the image/'
 
 check: ## Format, lints as errors, documentation, arrows between crates
 	$(CARGO) fmt --all --check
