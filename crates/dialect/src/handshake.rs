@@ -15,9 +15,8 @@ pub struct Handshake {
 }
 
 /// The options that make an endpoint's receiver be asked.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Options {
     origin: Option<String>,
     handshake: bool,

@@ -213,7 +213,7 @@ pub(super) async fn patch(
                 endpoint.url.clone()
             };
             input.apply(endpoint, url);
-            if consent::is_another(&before, endpoint) {
+            if consent::is_another(&before, endpoint) || consent::is_awaited(endpoint) {
                 consent::await_consent(endpoint, now);
             }
         }
