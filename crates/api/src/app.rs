@@ -11,8 +11,9 @@ use tokio::sync::{Mutex, Semaphore};
 use utoipa::openapi::OpenApi;
 use web::ApiError;
 
-/// Tests of endpoints under way at most, over all tenants.
-const TESTS_IN_FLIGHT_MAX: usize = 32;
+/// Requests to receivers under way at most, over all tenants: tests, and questions whether they may
+/// be sent to.
+const PROBES_IN_FLIGHT_MAX: usize = 32;
 
 /// What the API works with.
 pub struct ApiState {
@@ -38,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) state: ApiState,
     /// The OpenAPI document, as it is served.
     pub(crate) document: Bytes,
-    pub(crate) tests: Semaphore,
+    pub(crate) probes: Semaphore,
     /// Held while somebody looks at messages that were set aside.
     pub(crate) set_aside: Mutex<()>,
     /// Held while somebody makes a key pair.
@@ -47,11 +48,11 @@ pub(crate) struct Shared {
 
 impl App {
     pub(crate) fn new(state: ApiState, document: Bytes) -> Self {
-        let tests = Semaphore::new(TESTS_IN_FLIGHT_MAX);
+        let probes = Semaphore::new(PROBES_IN_FLIGHT_MAX);
         Self(Arc::new(Shared {
             state,
             document,
-            tests,
+            probes,
             set_aside: Mutex::new(()),
             key_making: Mutex::new(()),
         }))

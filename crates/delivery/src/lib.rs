@@ -34,6 +34,6 @@ pub use circuit::{
     Admission, Circuit, CircuitChange, CircuitPolicy, CircuitState, PROBE_AFTER, PROBE_AFTER_MAX,
 };
 pub use decide::{Next, RETRY_AFTER_MAX, decide};
-pub use rate::{RATE_PER_SECOND_MAX, RateMeter};
+pub use rate::{RATE_PER_MINUTE_MAX, RateMeter};
 pub use release::{RELEASE_MAX, Ramp, Round};
 pub use schedule::RetrySchedule;

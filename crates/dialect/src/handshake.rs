@@ -5,6 +5,8 @@ use serde::Deserialize;
 
 use crate::Dialect;
 
+const ALLOWED_RATE: &str = "webhook-allowed-rate";
+
 /// What a receiver is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
@@ -66,7 +68,7 @@ impl Dialect {
         (!origin.is_empty()).then(|| {
             [
                 ("webhook-allowed-origin", origin.to_owned()),
-                ("webhook-allowed-rate", rate),
+                (ALLOWED_RATE, rate),
             ]
         })
     }
@@ -92,7 +94,7 @@ impl Handshake {
         if !origin.is_some_and(|it| it == "*" || it.eq_ignore_ascii_case(&self.origin)) {
             return Answer::NotGranted;
         }
-        match (header("webhook-allowed-rate"), self.rate_per_minute) {
+        match (header(ALLOWED_RATE), self.rate_per_minute) {
             (None, Some(_)) => Answer::NotGranted,
             (None, None) => Answer::Granted {
                 rate_per_minute: None,
@@ -102,8 +104,8 @@ impl Handshake {
     }
 
     /// Judges an agreement that comes through the callback: without a rate, what was asked for.
-    pub fn judge_callback(&self, rate: Option<&str>) -> Answer {
-        match rate {
+    pub fn judge_callback<'h>(&self, header: &dyn Fn(&str) -> Option<&'h str>) -> Answer {
+        match header(ALLOWED_RATE) {
             Some(rate) => Self::judge_rate(rate),
             None => Answer::Granted {
                 rate_per_minute: self.rate_per_minute,
@@ -200,8 +202,11 @@ mod tests {
             rate_per_minute: Some(120),
         };
         let granted = |rate_per_minute| Answer::Granted { rate_per_minute };
-        assert_eq!(handshake.judge_callback(None), granted(Some(120)));
-        assert_eq!(handshake.judge_callback(Some("60")), granted(Some(60)));
-        assert_eq!(handshake.judge_callback(Some("-1")), Answer::NotGranted);
+        let judged = |rate: Option<&'static str>| {
+            handshake.judge_callback(&|name| rate.filter(|_| name == ALLOWED_RATE))
+        };
+        assert_eq!(judged(None), granted(Some(120)));
+        assert_eq!(judged(Some("30")), granted(Some(30)));
+        assert_eq!(judged(Some("-1")), Answer::NotGranted);
     }
 }

@@ -37,7 +37,7 @@ pub struct Policy {
     /// Which events leave together, if any do.
     pub batch: Option<Batch>,
     /// `None`: as fast as it takes them.
-    pub rate_per_second: Option<u32>,
+    pub rate_per_minute: Option<u32>,
 }
 
 impl Policy {
@@ -81,7 +81,7 @@ impl Policy {
             max_in_flight: batch.map_or(requests_max, in_flight_of_batches),
             requests_max,
             batch,
-            rate_per_second: endpoint.rate_limit.map(|rate| rate.per_second.max(1)),
+            rate_per_minute: endpoint.rate_per_minute(),
         }
     }
 }

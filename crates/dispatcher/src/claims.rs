@@ -78,7 +78,7 @@ impl Claims {
             delivery: work.delivery,
             attempt: work.attempt,
             endpoint: work.endpoint,
-            rate_per_second: policy.rate_per_second,
+            rate_per_minute: policy.rate_per_minute,
             lease: policy.exchange_max() + LEASE_MARGIN,
         };
         self.claims.submit(request).await.ok()

@@ -80,7 +80,7 @@ impl Dispatcher {
     /// past those that its rate holds back.
     pub(crate) fn may_enter(&self, endpoint: &Endpoint, work: &Work) -> bool {
         let overtakes = work.released || work.is_urgent() || !self.holding.contains(endpoint.id);
-        endpoint.is_active() && (endpoint.rate_limit.is_none() || overtakes)
+        endpoint.is_active() && (endpoint.rate_per_minute().is_none() || overtakes)
     }
 
     /// The endpoint as it is now. One that this process has not heard of yet is looked up.

@@ -275,13 +275,13 @@ enum Allowance {
 
 fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
     let room = u32::try_from(lane.room(std::time::Instant::now())).unwrap_or(u32::MAX);
-    let (size, after) = match lane.policy.rate_per_second {
+    let (size, after) = match lane.policy.rate_per_minute {
         // A tenth of a second's worth every tenth of a second, at least one.
         Some(rate) => {
-            let per_round = (rate / 10).max(1);
+            let per_round = (rate / 600).max(1);
             (
                 per_round.min(ramp.size()),
-                Duration::from_secs(1) * per_round / rate,
+                Duration::from_secs(60) * per_round / rate,
             )
         }
         None => (ramp.size(), ROUND_PAUSE),

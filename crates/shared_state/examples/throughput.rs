@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 delivery: DeliveryId::new(now, ambient::random_id()),
                 attempt: 1,
                 endpoint: endpoints[place % ENDPOINTS],
-                rate_per_second: None,
+                rate_per_minute: None,
                 lease: Duration::from_secs(40),
             })
             .collect();

@@ -53,7 +53,7 @@ impl InProcess {
                 Some(Mark::Done { succeeded }) => return Claim::Done { succeeded },
                 None => {}
             }
-            if request.rate_per_second.is_none() && self.endpoints.is_untroubled(request.endpoint) {
+            if request.rate_per_minute.is_none() && self.endpoints.is_untroubled(request.endpoint) {
                 slot.claim(Mark::Busy, now.plus(request.lease));
                 return Claim::Granted {
                     probe: false,
@@ -66,8 +66,8 @@ impl InProcess {
                 if let Admission::Refused { probe_at } = admission {
                     return Claim::CircuitOpen { probe_at };
                 }
-                if let Some(per_second) = request.rate_per_second
-                    && let Err(free_at) = endpoint.rate.admit(per_second, now)
+                if let Some(per_minute) = request.rate_per_minute
+                    && let Err(free_at) = endpoint.rate.admit(per_minute, now)
                 {
                     endpoint.circuit = circuit;
                     return Claim::RateLimited { free_at };

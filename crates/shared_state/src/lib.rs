@@ -17,7 +17,7 @@
 //!     delivery: DeliveryId::new(now, 1),
 //!     attempt: 1,
 //!     endpoint: EndpointId::new(now, 2),
-//!     rate_per_second: None,
+//!     rate_per_minute: None,
 //!     lease: Duration::from_secs(40),
 //! };
 //! let claims = state.claim(&[request, request], now).await.unwrap();

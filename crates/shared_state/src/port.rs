@@ -11,7 +11,7 @@ pub struct ClaimRequest {
     pub attempt: u32,
     pub endpoint: EndpointId,
     /// The endpoint's limit, if it has one; at least 1.
-    pub rate_per_second: Option<u32>,
+    pub rate_per_minute: Option<u32>,
     /// After this long without a settlement the claimant is taken for dead.
     pub lease: Duration,
 }

@@ -105,7 +105,7 @@ impl Attempt {
             delivery: self.delivery,
             attempt: self.number,
             endpoint: self.endpoint,
-            rate_per_second: None,
+            rate_per_minute: None,
             lease: LEASE,
         }
     }

@@ -110,7 +110,7 @@ fn new_request() -> ClaimRequest {
         delivery: DeliveryId::new(now, ambient::random_id()),
         attempt: 1,
         endpoint: EndpointId::new(now, ambient::random_id()),
-        rate_per_second: None,
+        rate_per_minute: None,
         lease: Duration::from_secs(40),
     }
 }

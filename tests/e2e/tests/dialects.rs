@@ -195,7 +195,7 @@ async fn a_receiver_is_asked_and_agrees_at_once(mode: Mode) -> Result<()> {
                 "WebHook-Allowed-Origin".to_owned(),
                 "hooks.example.net".to_owned(),
             ),
-            ("WebHook-Allowed-Rate".to_owned(), "600".to_owned()),
+            ("WebHook-Allowed-Rate".to_owned(), "40".to_owned()),
         ],
         body: String::new(),
         after: Duration::ZERO,
@@ -206,13 +206,16 @@ async fn a_receiver_is_asked_and_agrees_at_once(mode: Mode) -> Result<()> {
         .create_endpoint(&receiver.url("/asked"), settings)
         .await?;
     assert_eq!(endpoint["active"], true, "headers alone count: {endpoint}");
-    assert_eq!(endpoint["consent"]["rate_per_minute"], 600);
-    assert_eq!(endpoint["rate_limit"]["per_second"], 10);
-    client.publish(&license_event("asked-1")).await?;
-    let received = receiver.wait_for("/asked", 2, SOON).await?;
-    let [question, delivery] = received.as_slice() else {
-        panic!("two requests: {received:?}")
+    assert_eq!(endpoint["consent"]["rate_per_minute"], 40);
+    for event in ["asked-1", "asked-2"] {
+        client.publish(&license_event(event)).await?;
+    }
+    let received = receiver.wait_for("/asked", 3, SOON).await?;
+    let [question, delivery, next] = received.as_slice() else {
+        panic!("three requests: {received:?}")
     };
+    let pause = next.at.duration_since(delivery.at);
+    assert!(pause > Duration::from_millis(1_400), "40 a minute: {pause:?}");
     assert_eq!(question.method, "OPTIONS");
     assert_eq!(
         question.header("webhook-request-origin"),

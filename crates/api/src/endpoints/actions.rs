@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::sync::Arc;
 
 use axum::extract::State;
 use model::{Endpoint, EndpointId, Role};
@@ -7,10 +8,9 @@ use store::HeldFate;
 use utoipa::ToSchema;
 use web::{ApiError, Id, Json, JsonOrDefault, Principal, Problems};
 
-use super::consent::is_awaited;
 use super::crud::state;
-use super::find;
 use super::view::{EndpointView, show_one};
+use super::{consent, find};
 use crate::app::App;
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -53,10 +53,7 @@ pub(super) async fn enable(
     JsonOrDefault(input): JsonOrDefault<EnableInput>,
 ) -> Result<Json<EnabledView>, ApiError> {
     caller.require(Role::Editor)?;
-    if is_awaited(&*find(&app, &caller, id)?) {
-        let detail = "its receiver has not agreed to be sent to: change the endpoint to ask again";
-        return Err(ApiError::conflict(detail));
-    }
+    consent::must_be_given(&*find(&app, &caller, id)?)?;
     let fate = match input.held {
         HeldChoice::Deliver => None,
         HeldChoice::LatestPerLicense => Some(HeldFate::KeepLatestPerLicense),
@@ -68,6 +65,7 @@ pub(super) async fn enable(
         None => 0,
     };
     let endpoint = set_state(&app, id, true).await?;
+    consent::must_be_given(&endpoint)?;
     close_circuit(&app, id).await;
     let endpoint = show_one(&app, &endpoint).await;
     Ok(Json(EnabledView {
@@ -94,13 +92,14 @@ pub(super) async fn disable(
     Ok(Json(show_one(&app, &endpoint).await))
 }
 
-async fn set_state(
-    app: &App,
-    id: EndpointId,
-    active: bool,
-) -> Result<impl std::ops::Deref<Target = Endpoint>, ApiError> {
+async fn set_state(app: &App, id: EndpointId, active: bool) -> Result<Arc<Endpoint>, ApiError> {
     let now = ambient::now();
-    let change = |endpoint: &mut Endpoint| endpoint.state = state(active, endpoint.state, now);
+    let change = |endpoint: &mut Endpoint| {
+        // It may have been changed to one whose receiver has to agree first.
+        if !(active && consent::is_awaited(endpoint)) {
+            endpoint.state = state(active, endpoint.state, now);
+        }
+    };
     let endpoint = app.directory.update_endpoint(id, &change).await?;
     endpoint.ok_or_else(|| ApiError::not_found("endpoint"))
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dialect::{Answer, Dialect, Rendered};
 use http::{HeaderMap, StatusCode};
 use model::{
-    Consent, DisabledReason, Endpoint, EndpointId, EndpointState, Outcome, RateLimit, Timestamp,
+    Consent, DisabledReason, Endpoint, EndpointId, EndpointState, KeyHash, Outcome, Timestamp,
 };
 use secrecy::ExposeSecret as _;
 use sender::Request;
@@ -24,14 +24,21 @@ use crate::app::App;
 const CONFIRM_PATH: &str = "/v1/handshake/confirm";
 /// How long a receiver may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The slowest rate that Fanfare keeps to, per minute.
-const RATE_PER_MINUTE_MIN: u32 = 60;
 
 /// Whether the endpoint must not be sent to before its receiver agrees.
 pub(super) fn is_awaited(endpoint: &Endpoint) -> bool {
     let handshake = Dialect::of(endpoint).and_then(|dialect| dialect.handshake(endpoint));
     let agreed = |consent: &Consent| consent.granted_at.is_some();
     handshake.is_some() && !endpoint.consent.as_ref().is_some_and(agreed)
+}
+
+/// Refuses what would be sent before the receiver agrees.
+pub(super) fn must_be_given(endpoint: &Endpoint) -> Result<(), ApiError> {
+    if is_awaited(endpoint) {
+        let detail = "its receiver has not agreed to be sent to: change the endpoint to ask again";
+        return Err(ApiError::conflict(detail));
+    }
+    Ok(())
 }
 
 /// Whether the change of an endpoint is one that its receiver has not agreed to.
@@ -89,7 +96,9 @@ pub(super) async fn ask(app: &App, endpoint: Arc<Endpoint>) -> Result<Arc<Endpoi
         headers: &endpoint.headers,
         timeout: ANSWER_TIMEOUT,
     };
+    let permit = app.probes.acquire().await.expect("it is never closed");
     let reply = app.sender.ask(request).await;
+    drop(permit);
     let header = |name: &str| {
         let found = reply.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
@@ -98,38 +107,30 @@ pub(super) async fn ask(app: &App, endpoint: Arc<Endpoint>) -> Result<Arc<Endpoi
         Outcome::Answered { .. } => handshake.judge(&header),
         Outcome::Unanswered(_) => Answer::NotGranted,
     };
-    match (grant(app, endpoint.id, answer).await?, updated) {
+    match (grant(app, endpoint.id, hash, answer).await?, updated) {
         (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint),
         (None, None) => Err(ApiError::not_found("endpoint")),
     }
 }
 
-/// Enables the endpoint if its receiver has agreed, at the rate it agreed to.
+/// Enables the endpoint if its receiver has agreed, at the rate it agreed to. Only to what it was
+/// asked with `key`: the endpoint may have been changed since.
 async fn grant(
     app: &App,
     id: EndpointId,
+    key: KeyHash,
     answer: Answer,
 ) -> Result<Option<Arc<Endpoint>>, ApiError> {
     let rate_per_minute = match answer {
         Answer::Granted { rate_per_minute } => rate_per_minute,
         Answer::NotGranted => return Ok(None),
     };
-    if rate_per_minute.is_some_and(|rate| rate < RATE_PER_MINUTE_MIN) {
-        return Ok(None);
-    }
     let now = ambient::now();
     let granted = |endpoint: &mut Endpoint| {
-        if let Some(consent) = &mut endpoint.consent {
-            consent.granted_at = Some(now);
-            consent.rate_per_minute = rate_per_minute;
-        }
-        if let Some(rate) = rate_per_minute {
-            let agreed = rate / RATE_PER_MINUTE_MIN;
-            let wanted = endpoint.rate_limit.map_or(agreed, |limit| limit.per_second);
-            endpoint.rate_limit = Some(RateLimit {
-                per_second: wanted.min(agreed),
-            });
-        }
+        let asked = endpoint.consent.as_mut().filter(|asked| asked.key == key);
+        let Some(consent) = asked else { return };
+        consent.granted_at = Some(now);
+        consent.rate_per_minute = rate_per_minute;
         if let EndpointState::Disabled {
             reason: DisabledReason::AwaitingConsent,
             ..
@@ -139,7 +140,10 @@ async fn grant(
         }
     };
     let endpoint = app.directory.update_endpoint(id, &granted).await?;
-    close_circuit(app, id).await;
+    let endpoint = endpoint.filter(|endpoint| !is_awaited(endpoint));
+    if endpoint.is_some() {
+        close_circuit(app, id).await;
+    }
     Ok(endpoint)
 }
 
@@ -196,12 +200,13 @@ async fn agree(
     let (Some(handshake), Some(_)) = (asked, consent) else {
         return Err(unknown());
     };
-    let rate = headers.get("webhook-allowed-rate");
-    let answer = handshake.judge_callback(rate.and_then(|rate| rate.to_str().ok()));
-    match grant(app, endpoint.id, answer).await? {
-        Some(_) => Ok(StatusCode::NO_CONTENT),
-        None => Err(ApiError::conflict(format!(
-            "WebHook-Allowed-Rate must be * or at least {RATE_PER_MINUTE_MIN} a minute"
-        ))),
+    let header = |name: &str| headers.get(name)?.to_str().ok();
+    let answer = handshake.judge_callback(&header);
+    if answer == Answer::NotGranted {
+        return Err(ApiError::conflict(
+            "WebHook-Allowed-Rate must be * or a positive number of requests a minute",
+        ));
     }
+    let granted = grant(app, endpoint.id, hash, answer).await?;
+    granted.map(|_| StatusCode::NO_CONTENT).ok_or_else(unknown)
 }

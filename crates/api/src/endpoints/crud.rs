@@ -152,11 +152,19 @@ fn new_endpoint(
     endpoint
 }
 
-/// The state after somebody wished `active`. Disabled stays disabled, with its reason.
+/// The state after somebody wished `active`. Disabled stays disabled, with its reason; but what
+/// somebody disables while its receiver is being asked stays so when it agrees.
 pub(super) fn state(active: bool, current: EndpointState, now: Timestamp) -> EndpointState {
     match (active, current) {
         (true, _) => EndpointState::Active,
-        (false, EndpointState::Active) => EndpointState::Disabled {
+        (
+            false,
+            EndpointState::Active
+            | EndpointState::Disabled {
+                reason: DisabledReason::AwaitingConsent,
+                ..
+            },
+        ) => EndpointState::Disabled {
             reason: DisabledReason::Requested,
             since: now,
         },
@@ -205,7 +213,9 @@ pub(super) async fn patch(
     // Once more on what is there by now: somebody else may have changed other members.
     let change = |endpoint: &mut Endpoint| {
         if let Ok(input) = EndpointInput::patched(endpoint, &patch) {
-            endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
+            if patch.get("active").is_some() {
+                endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
+            }
             let before = endpoint.clone();
             let url = if patch.get("url").is_some() {
                 url.clone()

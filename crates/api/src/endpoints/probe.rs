@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use web::{ApiError, Id, Json, Principal, Problems};
 
-use super::find;
+use super::{consent, find};
 use crate::app::App;
 use crate::delivery_view::ResponseView;
 
@@ -63,8 +63,9 @@ impl Probed {
 
 /// Sends a test event now.
 pub(super) async fn probe(app: &App, endpoint: &Endpoint) -> Result<Probed, ApiError> {
+    consent::must_be_given(endpoint)?;
     let policy = Policy::of(endpoint);
-    let Ok(_permit) = app.tests.try_acquire() else {
+    let Ok(_permit) = app.probes.try_acquire() else {
         return Err(ApiError::too_many_requests(policy.timeout));
     };
     let event = test_event(endpoint);

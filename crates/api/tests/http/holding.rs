@@ -140,7 +140,7 @@ async fn an_open_circuit_is_shown_and_enabling_closes_it() {
         delivery,
         attempt: 1,
         endpoint,
-        rate_per_second: None,
+        rate_per_minute: None,
         lease,
     };
     api.shared_state.claim(&[claim], now).await.unwrap();

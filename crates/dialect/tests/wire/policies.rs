@@ -24,7 +24,7 @@ fn an_endpoint_follows_its_dialect_until_it_says_otherwise() {
         max_in_flight: MAX_IN_FLIGHT_DEFAULT,
         requests_max: MAX_IN_FLIGHT_DEFAULT,
         batch: None,
-        rate_per_second: None,
+        rate_per_minute: None,
     };
     assert_eq!(Policy::of(&endpoint), expected);
 
@@ -44,7 +44,7 @@ fn an_endpoint_follows_its_dialect_until_it_says_otherwise() {
         on_exhausted: OnExhausted::Disable,
         max_in_flight: 5,
         requests_max: 5,
-        rate_per_second: Some(6),
+        rate_per_minute: Some(360),
         ..expected
     };
     assert_eq!(Policy::of(&endpoint), expected);

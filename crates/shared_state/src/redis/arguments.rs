@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use delivery::RATE_PER_SECOND_MAX;
+use delivery::RATE_PER_MINUTE_MAX;
 use model::{DeliveryId, EndpointId, Timestamp};
 use redis::Cmd;
 
@@ -55,7 +55,7 @@ pub(super) fn claim(script: &Script, chunk: &[ClaimRequest], now: Timestamp) -> 
         .iter()
         .map(|request| {
             let endpoint = endpoints.place(request.endpoint);
-            byte(groups.place((endpoint, request.lease, request.rate_per_second)))
+            byte(groups.place((endpoint, request.lease, request.rate_per_minute)))
         })
         .collect();
     let keys = endpoints.values.len() + chunk.len();
@@ -72,7 +72,7 @@ pub(super) fn claim(script: &Script, chunk: &[ClaimRequest], now: Timestamp) -> 
         .arg(endpoints.values.len())
         .arg(group_of.as_slice());
     for (endpoint, lease, rate) in groups.values {
-        let rate = rate.map_or(0, |rate| rate.clamp(1, RATE_PER_SECOND_MAX));
+        let rate = rate.map_or(0, |rate| rate.clamp(1, RATE_PER_MINUTE_MAX));
         command.arg(endpoint + 1).arg(positive_ms(lease)).arg(rate);
     }
     command

@@ -2,7 +2,7 @@
 --
 -- KEYS: the circuits of the endpoints, then the attempt of each item.
 -- ARGV: now in ms; how many endpoints; for each item one byte, its group; then for each group:
---       its endpoint, the lease in ms, the rate per second (0: none).
+--       its endpoint, the lease in ms, the rate per minute (0: none).
 -- Answer: one letter for each item, then the time for each "o" and "r", in order.
 --
 -- An attempt's value says what is known of it: "b"usy, busy as the circuit's "p"robe,
@@ -40,13 +40,14 @@ end
 
 -- delivery::RateMeter::admit. Answers what would be spent, or nil and when one is free.
 local function meter(group)
-  local now_us, interval = now * 1000, math.ceil(1000000 / group.rate)
+  local now_us, interval = now * 1000, math.ceil(60000000 / group.rate)
+  local burst = math.max(math.floor(group.rate / 60), 1)
   local spent = spent_until[group.rate_key]
   if not spent then
     spent = tonumber(redis.call('GET', group.rate_key) or 0)
   end
-  spent = math.min(math.max(spent, now_us), now_us + group.rate * interval)
-  local free_at = spent - (group.rate - 1) * interval
+  spent = math.min(math.max(spent, now_us), now_us + burst * interval)
+  local free_at = spent - (burst - 1) * interval
   if free_at > now_us then
     return nil, math.ceil(free_at / 1000)
   end

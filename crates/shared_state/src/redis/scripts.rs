@@ -9,8 +9,8 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 use super::{CIRCUIT_PREFIX, RATE_PREFIX};
 use crate::{CIRCUIT_KEPT, DONE_KEPT};
 
-/// For how long a rate's spending is kept; it says nothing any more after a second.
-const RATE_KEPT: Duration = Duration::from_secs(60);
+/// For how long a rate's spending is kept; it says nothing any more after a minute.
+const RATE_KEPT: Duration = Duration::from_secs(120);
 
 /// About what one argument takes.
 const ARGUMENT_BYTES: usize = 52;

@@ -62,12 +62,12 @@ impl World {
     /// The first endpoint has no rate limit, the others have different ones.
     fn request(&self, item: Item) -> ClaimRequest {
         let endpoint = item.delivery % ENDPOINTS;
-        let rate = u32::try_from(3 * endpoint).expect("a small number");
+        let rate = u32::try_from(100 * endpoint).expect("a small number");
         ClaimRequest {
             delivery: self.deliveries[item.delivery],
             attempt: item.attempt,
             endpoint: self.endpoints[endpoint],
-            rate_per_second: (rate > 0).then_some(rate),
+            rate_per_minute: (rate > 0).then_some(rate),
             lease: if item.short_lease {
                 LONG_LEASE
             } else {

@@ -2,6 +2,7 @@ use super::*;
 
 on_both_adapters! {
     a_rate_limit_admits_so_many_a_second,
+    a_rate_may_be_less_than_one_a_second,
     what_the_rate_refuses_claims_and_spends_nothing,
     a_busy_attempt_spends_nothing_of_the_rate,
     rates_of_endpoints_are_apart,
@@ -13,7 +14,7 @@ fn limited(endpoint: EndpointId, per_second: u32, count: usize) -> Vec<ClaimRequ
     let request = || Attempt::to(endpoint).request();
     (0..count)
         .map(|_| ClaimRequest {
-            rate_per_second: Some(per_second),
+            rate_per_minute: Some(60 * per_second),
             ..request()
         })
         .collect()
@@ -37,6 +38,18 @@ async fn a_rate_limit_admits_so_many_a_second(state: Arc<dyn SharedState>) {
         total += granted(&*state, &limited(endpoint, 10, 3), now).await;
     }
     assert_eq!(total, 50);
+}
+
+async fn a_rate_may_be_less_than_one_a_second(state: Arc<dyn SharedState>) {
+    let (endpoint, start) = (new_endpoint(), now());
+    let mut batch = limited(endpoint, 1, 2);
+    for request in &mut batch {
+        request.rate_per_minute = Some(6);
+    }
+    let free_at = start.plus(Duration::from_secs(10));
+    let claims = state.claim(&batch, start).await.unwrap();
+    assert_eq!(claims, [GRANTED, Claim::RateLimited { free_at }]);
+    assert_eq!(state.claim(&batch[1..], free_at).await.unwrap(), [GRANTED]);
 }
 
 async fn what_the_rate_refuses_claims_and_spends_nothing(state: Arc<dyn SharedState>) {
