@@ -194,8 +194,13 @@ impl Endpoint {
     /// Deliveries a minute at most, at least 1: its own limit or what its receiver agreed to,
     /// whichever is less. `None`: as fast as it takes them.
     pub fn rate_per_minute(&self) -> Option<u32> {
-        let own = self.rate_limit.map(|rate| rate.per_second.saturating_mul(60));
-        let agreed = self.consent.as_ref().and_then(|consent| consent.rate_per_minute);
+        let own = self
+            .rate_limit
+            .map(|rate| rate.per_second.saturating_mul(60));
+        let agreed = self
+            .consent
+            .as_ref()
+            .and_then(|consent| consent.rate_per_minute);
         own.into_iter().chain(agreed).min().map(|rate| rate.max(1))
     }
 

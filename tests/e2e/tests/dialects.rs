@@ -15,6 +15,8 @@ in_both_modes!(
     options_of_another_dialect_are_refused,
     a_receiver_is_asked_and_agrees_at_once,
     a_receiver_that_agrees_later_gets_what_was_held_for_it,
+    an_agreement_counts_only_for_what_was_asked,
+    what_is_disabled_while_its_receiver_is_asked_stays_so,
     license_validators_own_api_makes_and_tests_webhooks,
     license_validators_plans_limit_its_webhooks,
 );
@@ -185,22 +187,26 @@ fn asked(more: &Value) -> Value {
     json!({"dialect": "cloudevents", "dialect_options": options})
 }
 
+/// Agrees to 40 requests a minute, with a status that says nothing.
+fn agreeing(after: Duration) -> Behavior {
+    let headers = [
+        ("WebHook-Allowed-Origin", "hooks.example.net"),
+        ("WebHook-Allowed-Rate", "40"),
+    ];
+    Behavior::Answer {
+        status: 405,
+        headers: headers
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        body: String::new(),
+        after,
+    }
+}
+
 async fn a_receiver_is_asked_and_agrees_at_once(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
-    let agreeing = Behavior::Answer {
-        status: 405,
-        headers: vec![
-            (
-                "WebHook-Allowed-Origin".to_owned(),
-                "hooks.example.net".to_owned(),
-            ),
-            ("WebHook-Allowed-Rate".to_owned(), "40".to_owned()),
-        ],
-        body: String::new(),
-        after: Duration::ZERO,
-    };
-    receiver.script("/asked", [agreeing]);
+    receiver.script("/asked", [agreeing(Duration::ZERO)]);
     let settings = asked(&json!({"rate_per_minute": 1_200}));
     let endpoint = client
         .create_endpoint(&receiver.url("/asked"), settings)
@@ -215,7 +221,10 @@ async fn a_receiver_is_asked_and_agrees_at_once(mode: Mode) -> Result<()> {
         panic!("three requests: {received:?}")
     };
     let pause = next.at.duration_since(delivery.at);
-    assert!(pause > Duration::from_millis(1_400), "40 a minute: {pause:?}");
+    assert!(
+        pause > Duration::from_millis(1_400),
+        "40 a minute: {pause:?}"
+    );
     assert_eq!(question.method, "OPTIONS");
     assert_eq!(
         question.header("webhook-request-origin"),
@@ -248,6 +257,8 @@ async fn a_receiver_that_agrees_later_gets_what_was_held_for_it(mode: Mode) -> R
     client.delivery_with_status("later-1", "held", SOON).await?;
     let enable = format!("/v1/endpoints/{}/enable", id_of(&endpoint));
     assert_eq!(client.post(&enable, &json!({})).await?.status, 409);
+    let test = format!("/v1/endpoints/{}/test", id_of(&endpoint));
+    assert_eq!(client.post(&test, &json!({})).await?.status, 409);
 
     let question = receiver.wait_for("/later", 1, SOON).await?.remove(0);
     let callback = question.header("webhook-request-callback");
@@ -266,6 +277,47 @@ async fn a_receiver_that_agrees_later_gets_what_was_held_for_it(mode: Mode) -> R
         .delivery_with_status("later-1", "delivered", SOON)
         .await?;
     assert_eq!(receiver.received("/later")[1].method, "POST");
+    Ok(())
+}
+
+async fn an_agreement_counts_only_for_what_was_asked(mode: Mode) -> Result<()> {
+    let client = Installation::shared(mode).await?.tenant().await?;
+    let receiver = Receiver::start().await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/first"), asked(&json!({})))
+        .await?;
+    let path = format!("/v1/endpoints/{}", id_of(&endpoint));
+    receiver.script("/slow", [agreeing(Duration::from_secs(2))]);
+    let slowly = json!({"url": receiver.url("/slow")});
+    let (slow, other) = tokio::join!(client.patch(&path, &slowly), async {
+        receiver.wait_for("/slow", 1, SOON).await?;
+        client
+            .patch(&path, &json!({"url": receiver.url("/other")}))
+            .await
+    });
+    assert_eq!((slow?.status, other?.status), (200, 200));
+    let endpoint = client.get(&path).await?.json();
+    assert_eq!(
+        endpoint["disabled_reason"], "awaiting_consent",
+        "another receiver's agreement: {endpoint}"
+    );
+    Ok(())
+}
+
+async fn what_is_disabled_while_its_receiver_is_asked_stays_so(mode: Mode) -> Result<()> {
+    let client = Installation::shared(mode).await?.tenant().await?;
+    let receiver = Receiver::start().await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/paused"), asked(&json!({})))
+        .await?;
+    let path = format!("/v1/endpoints/{}", id_of(&endpoint));
+    let disabled = client.post(&format!("{path}/disable"), &json!({})).await?;
+    assert_eq!(disabled.json()["disabled_reason"], "requested");
+    receiver.script("/paused", [agreeing(Duration::ZERO)]);
+    let agreed = client.patch(&path, &json!({"name": "asks again"})).await?;
+    let agreed = agreed.json();
+    assert!(agreed["consent"]["granted_at"].is_string(), "{agreed}");
+    assert_eq!(agreed["disabled_reason"], "requested", "{agreed}");
     Ok(())
 }
 
