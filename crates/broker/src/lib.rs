@@ -34,5 +34,6 @@ pub mod topology;
 pub use open::{OpenError, Options, check_url, open, virtual_host};
 pub use port::{
     Ack, Broker, BrokerError, BrokerStatus, Consumer, Destination, Headers, Incoming, Publication,
-    Queue, QueueDepth, QueueLook, REASON_HEADER, REJECTED_AT_HEADER, SOURCE_HEADER, TENANT_HEADER,
+    Queue, QueueDepth, QueueLook, REASON_HEADER, REJECTED_AT_HEADER, SET_ASIDE_MESSAGES_MAX,
+    SOURCE_HEADER, TENANT_HEADER,
 };

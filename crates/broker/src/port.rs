@@ -14,6 +14,9 @@ pub const REJECTED_AT_HEADER: &str = "fanfare-rejected-at";
 /// The source that a rejected message came in through.
 pub const SOURCE_HEADER: &str = "fanfare-source";
 
+/// Messages that were set aside, in each of the two queues of such, at most: the oldest go.
+pub const SET_ASIDE_MESSAGES_MAX: u32 = 100_000;
+
 /// The queues a process can consume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
@@ -59,6 +62,14 @@ impl Queue {
             Self::UrgentDeliveries
         } else {
             Self::Deliveries
+        }
+    }
+
+    /// Whether nobody consumes it by himself: what is in it waits for a person.
+    pub const fn is_set_aside(self) -> bool {
+        match self {
+            Self::Rejected | Self::Parked => true,
+            Self::Intake | Self::Deliveries | Self::UrgentDeliveries | Self::Outcomes => false,
         }
     }
 

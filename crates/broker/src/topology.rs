@@ -6,7 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use crate::delay::RUNGS_S;
 use crate::location::Location;
 pub use crate::rabbitmq::Mismatch;
-use crate::{BrokerError, OpenError, Queue, rabbitmq};
+use crate::{BrokerError, OpenError, Queue, SET_ASIDE_MESSAGES_MAX, rabbitmq};
 
 /// Where license backends publish: `license.events`, by event type.
 pub(crate) const EVENTS_EXCHANGE: &str = "license.events";
@@ -20,6 +20,9 @@ pub(crate) const DUE_EXCHANGE: &str = "fanfare.due";
 /// RabbitMQ 4 drops a quorum queue's message after 20 returns unless told otherwise, and 3.x knows
 /// no "never". Nothing of ours is ever dropped for having been returned.
 const DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// Bytes of the bodies in a queue of messages that were set aside at most.
+const SET_ASIDE_BYTES_MAX: i64 = 4 << 30;
 
 /// Exchanges, queues and bindings.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,10 +154,18 @@ fn work_queue(queue: Queue) -> QueueDefinition {
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
     ];
+    let mut arguments = table(arguments);
+    if queue.is_set_aside() {
+        let messages_max = AMQPValue::LongLongInt(SET_ASIDE_MESSAGES_MAX.into());
+        let bytes_max = AMQPValue::LongLongInt(SET_ASIDE_BYTES_MAX);
+        arguments.insert("x-max-length".into(), messages_max);
+        arguments.insert("x-max-length-bytes".into(), bytes_max);
+        arguments.insert("x-overflow".into(), text("drop-head"));
+    }
     QueueDefinition {
         name: queue.as_str().to_owned(),
         delays: false,
-        arguments: table(arguments),
+        arguments,
     }
 }
 

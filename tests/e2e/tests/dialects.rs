@@ -301,6 +301,16 @@ async fn an_agreement_counts_only_for_what_was_asked(mode: Mode) -> Result<()> {
         endpoint["disabled_reason"], "awaiting_consent",
         "another receiver's agreement: {endpoint}"
     );
+    receiver.script("/other", [agreeing(Duration::ZERO)]);
+    let enabled = client.post(&format!("{path}/enable"), &json!({})).await?;
+    assert_eq!(enabled.json()["active"], true, "it is asked again");
+    let ends = client
+        .patch(&path, &json!({"url": receiver.url("/first")}))
+        .await?;
+    assert_eq!(ends.json()["disabled_reason"], "awaiting_consent");
+    let unasked = json!({"dialect_options": {"handshake": false}});
+    let unasked = client.patch(&path, &unasked).await?.json();
+    assert_eq!(unasked["active"], true, "nobody has to agree: {unasked}");
     Ok(())
 }
 
@@ -314,10 +324,14 @@ async fn what_is_disabled_while_its_receiver_is_asked_stays_so(mode: Mode) -> Re
     let disabled = client.post(&format!("{path}/disable"), &json!({})).await?;
     assert_eq!(disabled.json()["disabled_reason"], "requested");
     receiver.script("/paused", [agreeing(Duration::ZERO)]);
-    let agreed = client.patch(&path, &json!({"name": "asks again"})).await?;
-    let agreed = agreed.json();
+    let renamed = client.patch(&path, &json!({"name": "as before"})).await?;
+    assert!(renamed.json()["consent"]["granted_at"].is_null());
+    let asks_again = json!({"dialect_options": {"rate_per_minute": 90}});
+    let agreed = client.patch(&path, &asks_again).await?.json();
     assert!(agreed["consent"]["granted_at"].is_string(), "{agreed}");
     assert_eq!(agreed["disabled_reason"], "requested", "{agreed}");
+    let enabled = client.post(&format!("{path}/enable"), &json!({})).await?;
+    assert_eq!(enabled.json()["active"], true);
     Ok(())
 }
 

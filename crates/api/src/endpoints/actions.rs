@@ -39,7 +39,7 @@ pub(super) struct EnabledView {
     discarded: u64,
 }
 
-/// Enables an endpoint and closes its circuit.
+/// Enables an endpoint and closes its circuit. One whose receiver has yet to agree asks it again.
 #[utoipa::path(
     post, path = "/v1/endpoints/{id}/enable", tag = "endpoints", operation_id = "enable_endpoint",
     params(("id" = String, Path, description = "An endpoint's id")),
@@ -53,7 +53,9 @@ pub(super) async fn enable(
     JsonOrDefault(input): JsonOrDefault<EnableInput>,
 ) -> Result<Json<EnabledView>, ApiError> {
     caller.require(Role::Editor)?;
-    consent::must_be_given(&*find(&app, &caller, id)?)?;
+    if consent::is_awaited(&*find(&app, &caller, id)?) {
+        consent::must_be_given(&*consent::ask_again(&app, id).await?)?;
+    }
     let fate = match input.held {
         HeldChoice::Deliver => None,
         HeldChoice::LatestPerLicense => Some(HeldFate::KeepLatestPerLicense),

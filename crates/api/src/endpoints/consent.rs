@@ -8,9 +8,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use dialect::{Answer, Dialect, Rendered};
 use http::{HeaderMap, StatusCode};
-use model::{
-    Consent, DisabledReason, Endpoint, EndpointId, EndpointState, KeyHash, Outcome, Timestamp,
-};
+use model::{Consent, DisabledReason, Endpoint, EndpointId, EndpointState, KeyHash, Timestamp};
 use secrecy::ExposeSecret as _;
 use sender::Request;
 use serde::Deserialize;
@@ -35,7 +33,7 @@ pub(super) fn is_awaited(endpoint: &Endpoint) -> bool {
 /// Refuses what would be sent before the receiver agrees.
 pub(super) fn must_be_given(endpoint: &Endpoint) -> Result<(), ApiError> {
     if is_awaited(endpoint) {
-        let detail = "its receiver has not agreed to be sent to: change the endpoint to ask again";
+        let detail = "its receiver has not agreed to be sent to: enable the endpoint to ask again";
         return Err(ApiError::conflict(detail));
     }
     Ok(())
@@ -51,21 +49,43 @@ pub(super) fn is_another(before: &Endpoint, after: &Endpoint) -> bool {
     asked(before) != asked(after)
 }
 
-/// Disables the endpoint until its receiver has agreed to be sent to.
+/// Disables the endpoint until its receiver has agreed to be sent to, where it has to.
 pub(super) fn await_consent(endpoint: &mut Endpoint, now: Timestamp) {
     endpoint.consent = None;
-    if is_awaited(endpoint) && endpoint.is_active() {
-        endpoint.state = EndpointState::Disabled {
-            reason: DisabledReason::AwaitingConsent,
-            since: now,
-        };
-    }
+    let awaiting = EndpointState::Disabled {
+        reason: DisabledReason::AwaitingConsent,
+        since: now,
+    };
+    endpoint.state = match (is_awaited(endpoint), endpoint.state) {
+        (true, EndpointState::Active) => awaiting,
+        (false, state) if is_awaiting(state) => EndpointState::Active,
+        (_, state) => state,
+    };
 }
 
-/// Asks the receiver of an endpoint that awaits consent.
+const fn is_awaiting(state: EndpointState) -> bool {
+    matches!(
+        state,
+        EndpointState::Disabled {
+            reason: DisabledReason::AwaitingConsent,
+            ..
+        }
+    )
+}
+
+/// Asks the receiver of an endpoint once more.
+pub(super) async fn ask_again(app: &App, id: EndpointId) -> Result<Arc<Endpoint>, ApiError> {
+    let now = ambient::now();
+    let again = |endpoint: &mut Endpoint| await_consent(endpoint, now);
+    let endpoint = app.directory.update_endpoint(id, &again).await?;
+    let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;
+    ask(app, endpoint).await
+}
+
+/// Asks the receiver of an endpoint that has to agree and has not been asked yet.
 pub(super) async fn ask(app: &App, endpoint: Arc<Endpoint>) -> Result<Arc<Endpoint>, ApiError> {
     let handshake = Dialect::of(&endpoint).and_then(|dialect| dialect.handshake(&endpoint));
-    let Some(handshake) = handshake.filter(|_| is_awaited(&endpoint)) else {
+    let Some(handshake) = handshake.filter(|_| endpoint.consent.is_none()) else {
         return Ok(endpoint);
     };
     let (key, hash) = new_key(ambient::random_secret());
@@ -103,10 +123,7 @@ pub(super) async fn ask(app: &App, endpoint: Arc<Endpoint>) -> Result<Arc<Endpoi
         let found = reply.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     };
-    let answer = match reply.outcome {
-        Outcome::Answered { .. } => handshake.judge(&header),
-        Outcome::Unanswered(_) => Answer::NotGranted,
-    };
+    let answer = handshake.judge(&header);
     match (grant(app, endpoint.id, hash, answer).await?, updated) {
         (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint),
         (None, None) => Err(ApiError::not_found("endpoint")),
@@ -131,11 +148,7 @@ async fn grant(
         let Some(consent) = asked else { return };
         consent.granted_at = Some(now);
         consent.rate_per_minute = rate_per_minute;
-        if let EndpointState::Disabled {
-            reason: DisabledReason::AwaitingConsent,
-            ..
-        } = endpoint.state
-        {
+        if is_awaiting(endpoint.state) {
             endpoint.state = EndpointState::Active;
         }
     };

@@ -223,7 +223,8 @@ pub(super) async fn patch(
                 endpoint.url.clone()
             };
             input.apply(endpoint, url);
-            if consent::is_another(&before, endpoint) || consent::is_awaited(endpoint) {
+            let asks_again = endpoint.is_active() && consent::is_awaited(endpoint);
+            if asks_again || consent::is_another(&before, endpoint) {
                 consent::await_consent(endpoint, now);
             }
         }

@@ -9,10 +9,11 @@ use crate::app::App;
 
 /// Messages that one look is shown, at most. What lies behind them shows when those in front are
 /// gone.
-const LOOKED_AT_MAX: usize = 5_000;
+const LOOKED_AT_MAX: usize = 20_000;
 
-/// Messages taken from the broker at once: as many of the largest events fit into memory.
-const TAKEN_AT_ONCE: u32 = 100;
+/// Messages taken from the broker, and sent again, at once: as many of the largest events fit into
+/// memory.
+pub(super) const TAKEN_AT_ONCE: u32 = 100;
 
 /// How long what was looked at may take to be in its queue again. Nothing is lost if it takes
 /// longer: it is only not there yet for the next look.

@@ -1,5 +1,5 @@
 use axum::extract::State;
-use broker::{Ack, Headers, Incoming, Queue};
+use broker::{Ack, Headers, Incoming, Publication, Queue};
 use http::StatusCode;
 use model::{FieldError, Role};
 use serde::{Deserialize, Serialize};
@@ -10,19 +10,20 @@ use web::{ApiError, Json, JsonOrDefault, Listed, Page, PageParams, Principal, Pr
 
 use super::again::again;
 use super::list;
-use super::look::{Look, broker_away};
+use super::look::{Look, TAKEN_AT_ONCE, broker_away};
 use crate::app::App;
 
 /// Bytes of a rejected message's body that are shown.
 const BODY_SHOWN_MAX: usize = 4 * 1024;
-/// Messages that one request sends again, unless it says otherwise, and at most.
-const SENT_DEFAULT: usize = 100;
-const SENT_MAX: usize = 1_000;
+/// Messages that one request sends again or discards, unless it says otherwise, and at most.
+const CHOSEN_DEFAULT: usize = 100;
+const CHOSEN_MAX: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_rejected))
         .routes(routes!(send_again))
+        .routes(routes!(discard))
 }
 
 /// A message that was published to `license.events`, or a webhook that came to a source, and could
@@ -62,8 +63,8 @@ impl From<&Incoming> for RejectedView {
     }
 }
 
-/// Lists events that could not be understood, published ones and webhooks, oldest first. An operator that names no
-/// tenant sees those of all, and those that name none.
+/// Lists events that could not be understood, published ones and webhooks, oldest first. An
+/// operator that names no tenant sees those of all, and those that name none.
 #[utoipa::path(
     get, path = "/v1/rejected", tag = "events", operation_id = "list_rejected",
     params(PageParams),
@@ -97,17 +98,37 @@ pub(super) fn tenant_of(headers: &Headers) -> Option<&str> {
     headers.tenant.as_deref().or(headers.user_id.as_deref())
 }
 
+/// Which of them, oldest first.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct SendAgainInput {
-    /// How many at most, oldest first; 100 if absent.
+struct Choice {
+    /// How many at most; 100 if absent.
     #[schema(minimum = 1, maximum = 1_000, default = 100)]
     limit: Option<usize>,
     /// Only these.
     message_ids: Option<Vec<String>>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+impl Choice {
+    fn limit(&self) -> Result<usize, ApiError> {
+        let limit = self.limit.unwrap_or(CHOSEN_DEFAULT);
+        if (1..=CHOSEN_MAX).contains(&limit) {
+            return Ok(limit);
+        }
+        let error = FieldError::new("/limit", format!("must be 1 to {CHOSEN_MAX}"));
+        Err(ApiError::invalid(vec![error]))
+    }
+
+    fn is_of(&self, headers: &Headers) -> bool {
+        match (&self.message_ids, &headers.message_id) {
+            (None, _) => true,
+            (Some(wanted), Some(id)) => wanted.contains(id),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct SentAgainView {
     sent: usize,
     /// Those that cannot be sent again stay where they are.
@@ -121,64 +142,102 @@ struct RefusedView {
 }
 
 /// Publishes rejected events to `license.events` once more, oldest first: after an event type was
-/// registered, say. What came to a source is read as its dialect says. What still cannot be understood is rejected again.
+/// registered, say. What came to a source is read as its dialect says. What still cannot be
+/// understood is rejected again.
 #[utoipa::path(
     post, path = "/v1/rejected/retry", tag = "events", operation_id = "retry_rejected",
-    request_body = Option<SendAgainInput>,
+    request_body = Option<Choice>,
     responses((status = 202, body = SentAgainView), Problems)
 )]
 async fn send_again(
     State(app): State<App>,
     caller: Principal,
-    JsonOrDefault(input): JsonOrDefault<SendAgainInput>,
+    JsonOrDefault(choice): JsonOrDefault<Choice>,
 ) -> Result<(StatusCode, Json<SentAgainView>), ApiError> {
     caller.require(Role::Editor)?;
-    let limit = input.limit.unwrap_or(SENT_DEFAULT);
-    if !(1..=SENT_MAX).contains(&limit) {
-        let error = FieldError::new("/limit", format!("must be 1 to {SENT_MAX}"));
-        return Err(ApiError::invalid(vec![error]));
-    }
+    let limit = choice.limit()?;
     let snapshot = app.directory.snapshot();
     let whose = whose(&caller)?;
     let mut look = Look::begin(&app, Queue::Rejected).await;
-    let mut publications = Vec::new();
-    let mut acks = Vec::new();
-    let mut refused = Vec::new();
-    while acks.len() + refused.len() < limit
+    let mut view = SentAgainView::default();
+    let mut sending = Sending::default();
+    while view.sent + sending.acks.len() + view.refused.len() < limit
         && let Some(message) = look.next().await?
     {
-        if !is_of(whose, &message.headers) || !is_wanted(&input, &message.headers) {
+        if !is_of(whose, &message.headers) || !choice.is_of(&message.headers) {
             look.keep(message.ack);
             continue;
         }
         match again(&message, &snapshot) {
             Ok(events) => {
-                publications.extend(events);
-                acks.push(message.ack);
+                sending.publications.extend(events);
+                sending.acks.push(message.ack);
             }
             Err(detail) => {
                 let message_id = message.headers.message_id;
-                refused.push(RefusedView { message_id, detail });
+                view.refused.push(RefusedView { message_id, detail });
                 look.keep(message.ack);
             }
         }
+        if sending.acks.len() == TAKEN_AT_ONCE as usize {
+            view.sent += std::mem::take(&mut sending).send(&app).await?;
+        }
     }
-    let sent = acks.len();
-    if sent > 0 {
-        app.broker
-            .publish(publications)
-            .await
-            .map_err(broker_away)?;
-        acks.into_iter().for_each(Ack::ack);
-    }
+    view.sent += sending.send(&app).await?;
     look.end().await?;
-    Ok((StatusCode::ACCEPTED, Json(SentAgainView { sent, refused })))
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
-fn is_wanted(input: &SendAgainInput, headers: &Headers) -> bool {
-    match (&input.message_ids, &headers.message_id) {
-        (None, _) => true,
-        (Some(wanted), Some(id)) => wanted.contains(id),
-        (Some(_), None) => false,
+/// Rejected messages, and what is published in their place.
+#[derive(Default)]
+struct Sending {
+    publications: Vec<Publication>,
+    acks: Vec<Ack>,
+}
+
+impl Sending {
+    async fn send(self, app: &App) -> Result<usize, ApiError> {
+        let sent = self.acks.len();
+        if !self.publications.is_empty() {
+            let published = app.broker.publish(self.publications).await;
+            published.map_err(broker_away)?;
+        }
+        self.acks.into_iter().for_each(Ack::ack);
+        Ok(sent)
     }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DiscardedView {
+    discarded: usize,
+}
+
+/// Discards rejected events for good, oldest first.
+#[utoipa::path(
+    post, path = "/v1/rejected/discard", tag = "events", operation_id = "discard_rejected",
+    request_body = Option<Choice>,
+    responses((status = 200, body = DiscardedView), Problems)
+)]
+async fn discard(
+    State(app): State<App>,
+    caller: Principal,
+    JsonOrDefault(choice): JsonOrDefault<Choice>,
+) -> Result<Json<DiscardedView>, ApiError> {
+    caller.require(Role::Editor)?;
+    let limit = choice.limit()?;
+    let whose = whose(&caller)?;
+    let mut look = Look::begin(&app, Queue::Rejected).await;
+    let mut discarded = 0;
+    while discarded < limit
+        && let Some(message) = look.next().await?
+    {
+        if is_of(whose, &message.headers) && choice.is_of(&message.headers) {
+            message.ack.ack();
+            discarded += 1;
+        } else {
+            look.keep(message.ack);
+        }
+    }
+    look.end().await?;
+    Ok(Json(DiscardedView { discarded }))
 }

@@ -76,6 +76,7 @@ const CALLS: &[(Role, &str, &str)] = &[
     (Role::Viewer, "GET", "/v1/licenses/l/events"),
     (Role::Viewer, "GET", "/v1/rejected"),
     (Role::Editor, "POST", "/v1/rejected/retry"),
+    (Role::Editor, "POST", "/v1/rejected/discard"),
     (Role::Operator, "GET", "/v1/parked"),
     (Role::Viewer, "GET", "/v1/endpoints"),
     (Role::Editor, "POST", "/v1/endpoints"),

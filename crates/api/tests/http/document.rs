@@ -10,6 +10,7 @@ const CALLS: &[(&str, &str)] = &[
     ("get", "/v1/events/{id}"),
     ("get", "/v1/licenses/{license}/events"),
     ("get", "/v1/rejected"),
+    ("post", "/v1/rejected/discard"),
     ("post", "/v1/rejected/retry"),
     ("get", "/v1/parked"),
     ("get", "/v1/event-types"),

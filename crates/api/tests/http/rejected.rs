@@ -99,6 +99,23 @@ async fn rejected_events_are_sent_again_once_and_others_stay() {
 }
 
 #[tokio::test]
+async fn rejected_events_are_discarded_and_others_stay() {
+    let api = Api::start().await;
+    for id in ["a0", "a1", "a2"] {
+        reject(&api, Some(ACME), id, "application/json", EVENT).await;
+    }
+    reject(&api, Some(UMBRELLA), "u0", "application/json", EVENT).await;
+    let editor = api.with_role(ACME, Role::Editor).await;
+    let only = json!({"message_ids": ["a1", "u0"]});
+    let answer = post(&editor, "/v1/rejected/discard", &only, 200).await;
+    assert_eq!(answer, json!({"discarded": 1}));
+    let answer = post(&editor, "/v1/rejected/discard", &json!({"limit": 1}), 200).await;
+    assert_eq!(answer, json!({"discarded": 1}));
+    let left = read_all(&api.operator, "/v1/rejected", 50, "message_id").await;
+    assert_eq!(left, ["a2", "u0"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_sent_again_is_named_and_stays() {
     let api = Api::start().await;
     reject(&api, None, "n0", "application/json", EVENT).await;

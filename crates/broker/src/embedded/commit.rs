@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::engine::Engine;
 use super::journal::Due;
 use super::record::Record;
-use crate::{BrokerError, BrokerStatus, Headers, Queue};
+use crate::{BrokerError, BrokerStatus, Headers, Queue, SET_ASIDE_MESSAGES_MAX};
 
 /// Waiting messages moved into their queues by one commit at most.
 const DUE_MAX: usize = 500;
@@ -136,6 +136,15 @@ impl Engine {
     fn append(&mut self, queue: Queue, headers: Option<Headers>, body: Bytes) {
         let lane = &mut self.lanes[queue.index()];
         lane.append(lane.last_id() + 1, headers, body);
+        if queue.is_set_aside() && lane.depth().ready > SET_ASIDE_MESSAGES_MAX.into() {
+            match lane.pop(&self.journal) {
+                Ok(oldest) => {
+                    self.settled[queue.index()].extend(oldest.map(|(id, _)| id));
+                    self.settled_since.get_or_insert_with(Instant::now);
+                }
+                Err(error) => tracing::error!(%error, "the queue file cannot be read"),
+            }
+        }
     }
 
     fn recovered(&mut self) {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::command::Command;
 use super::commit::{Group, SETTLED_WAIT};
 use super::journal::Journal;
-use super::lane::{Lane, Stored};
+use super::lane::Lane;
 use super::subscriber::Subscriber;
 use crate::{BrokerError, BrokerStatus, Incoming, Queue, QueueDepth, QueueLook};
 
@@ -111,7 +111,7 @@ impl Engine {
                 line,
             } => {
                 let prefetch = usize::from(prefetch);
-                let unsettled = HashMap::new();
+                let unsettled = HashSet::new();
                 let new = Subscriber {
                     queue,
                     prefetch,
@@ -132,7 +132,7 @@ impl Engine {
                     queue,
                     prefetch: 0,
                     line: None,
-                    unsettled: HashMap::new(),
+                    unsettled: HashSet::new(),
                 };
                 let taken = self.give(&mut taker, limit, &settle);
                 self.subscribers.insert(subscriber, taker);
@@ -174,7 +174,7 @@ impl Engine {
         let settled = &mut self.settled[subscriber.queue.index()];
         for tag in tags {
             let id = tag.cast_signed();
-            if subscriber.unsettled.remove(&id).is_some() {
+            if subscriber.unsettled.remove(&id) {
                 settled.push(id);
             }
         }
@@ -187,14 +187,8 @@ impl Engine {
         };
         let lane = &mut self.lanes[gone.queue.index()];
         lane.subscribers.retain(|other| *other != subscriber);
-        for (id, stored) in gone.unsettled {
-            lane.put_back(
-                id,
-                Stored {
-                    redelivered: true,
-                    ..stored
-                },
-            );
+        for id in gone.unsettled {
+            lane.put_back(id);
         }
     }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -24,12 +24,14 @@ pub(super) struct Stored {
 
 /// One queue: the first of its ready messages in memory, the rest in its table.
 ///
-/// A row up to `read_to` is in the window or given out; one beyond is only in the table.
+/// A row up to `read_to` is in the window, returned or given out; one beyond is only in the table.
 #[derive(Debug)]
 pub(super) struct Lane {
     queue: Queue,
     window: BTreeMap<i64, Stored>,
     window_bytes: usize,
+    /// Those that came back unsettled: only in the table, too.
+    returned: BTreeSet<i64>,
     read_to: i64,
     last_id: i64,
     /// Ids up to here were in the table when it was opened: they may have been given out before.
@@ -46,6 +48,7 @@ impl Lane {
             queue,
             window: BTreeMap::new(),
             window_bytes: 0,
+            returned: BTreeSet::new(),
             read_to: 0,
             last_id,
             inherited_to: last_id,
@@ -85,6 +88,11 @@ impl Lane {
 
     /// The next message, read from the table if need be.
     pub(super) fn pop(&mut self, journal: &Journal) -> rusqlite::Result<Option<(i64, Stored)>> {
+        if let Some(&id) = self.returned.first()
+            && self.window.keys().next().is_none_or(|first| id < *first)
+        {
+            return self.pop_returned(id, journal).map(Some);
+        }
         if self.window.is_empty() && self.read_to < self.last_id {
             self.read(journal)?;
         }
@@ -96,10 +104,25 @@ impl Lane {
         Ok(popped)
     }
 
+    fn pop_returned(&mut self, id: i64, journal: &Journal) -> rusqlite::Result<(i64, Stored)> {
+        let rows = journal.read(self.queue, &(id..=id), 1, WINDOW_BYTES_MAX)?;
+        let row = rows.into_iter().next();
+        let Row { headers, body, .. } = row.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        self.returned.remove(&id);
+        self.ready -= 1;
+        let redelivered = true;
+        let stored = Stored {
+            headers,
+            body,
+            redelivered,
+        };
+        Ok((id, stored))
+    }
+
     /// Takes back a message that somebody was given and did not settle.
-    pub(super) fn put_back(&mut self, id: i64, stored: Stored) {
+    pub(super) fn put_back(&mut self, id: i64) {
         self.ready += 1;
-        self.hold(id, stored);
+        self.returned.insert(id);
     }
 
     fn has_room(&self) -> bool {
@@ -208,8 +231,28 @@ mod tests {
         publish(&mut journal, &mut lane, 5, &Bytes::from_static(b"x"));
         let first = lane.pop(&journal).unwrap().unwrap();
         let second = lane.pop(&journal).unwrap().unwrap();
-        lane.put_back(second.0, second.1);
-        lane.put_back(first.0, first.1);
-        assert_eq!(drain(&journal, &mut lane), [1, 2, 3, 4, 5]);
+        lane.put_back(second.0);
+        lane.put_back(first.0);
+        assert_eq!(lane.depth().ready, 5);
+        let again = lane.pop(&journal).unwrap().unwrap();
+        assert_eq!(
+            (again.0, again.1.body, again.1.redelivered),
+            (1, first.1.body, true)
+        );
+        assert_eq!(drain(&journal, &mut lane), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_put_back_takes_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(&dir.path().join("queue.db")).unwrap();
+        let mut lane = Lane::open(Queue::Outcomes, &journal).unwrap();
+        let body = Bytes::from(vec![0; WINDOW_BYTES_MAX / 4]);
+        publish(&mut journal, &mut lane, 12, &body);
+        for id in drain(&journal, &mut lane) {
+            lane.put_back(id);
+        }
+        assert_eq!((lane.window.len(), lane.window_bytes), (0, 0));
+        assert_eq!(drain(&journal, &mut lane).len(), 12);
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use tokio::sync::mpsc;
 
@@ -14,7 +14,7 @@ pub(super) struct Subscriber {
     pub(super) prefetch: usize,
     /// `None` for one that took a handful and gets no more.
     pub(super) line: Option<Line>,
-    pub(super) unsettled: HashMap<i64, Stored>,
+    pub(super) unsettled: HashSet<i64>,
 }
 
 impl Subscriber {
@@ -28,21 +28,20 @@ impl Subscriber {
         stored: Stored,
         settle: mpsc::UnboundedSender<u64>,
     ) -> Incoming {
-        let headers = stored
-            .headers
-            .clone()
-            .unwrap_or_else(|| plain_headers(self.queue));
-        let ack = Ack {
-            settle,
-            tag: id.cast_unsigned(),
-        };
-        let (body, redelivered) = (stored.body.clone(), stored.redelivered);
-        self.unsettled.insert(id, stored);
-        Incoming {
+        let Stored {
             headers,
             body,
             redelivered,
-            ack,
+        } = stored;
+        self.unsettled.insert(id);
+        Incoming {
+            headers: headers.unwrap_or_else(|| plain_headers(self.queue)),
+            body,
+            redelivered,
+            ack: Ack {
+                settle,
+                tag: id.cast_unsigned(),
+            },
         }
     }
 

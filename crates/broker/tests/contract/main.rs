@@ -37,6 +37,7 @@ contract!(
     suite::two_consumers_share_a_queue,
     set_aside::what_is_taken_goes_back_unless_acknowledged,
     set_aside::looking_at_what_was_set_aside_loses_nothing,
+    set_aside::of_what_was_set_aside_the_oldest_go_beyond_the_bound,
     suite::what_is_published_right_after_connecting_is_taken,
     suite::an_acknowledgement_right_before_the_consumer_is_dropped_counts,
     suite::urgent_deliveries_do_not_wait_behind_others,

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use broker::{Destination, Headers, Publication, Queue};
+use broker::{Destination, Headers, Publication, Queue, SET_ASIDE_MESSAGES_MAX};
 use bytes::Bytes;
 use model::Timestamp;
 
@@ -125,5 +125,31 @@ pub(crate) async fn looking_at_what_was_set_aside_loses_nothing(place: Place) {
         }
         depth_becomes(&broker, queue, MESSAGES).await;
     }
+    broker.close().await;
+}
+
+pub(crate) async fn of_what_was_set_aside_the_oldest_go_beyond_the_bound(place: Place) {
+    let broker = place.open().await;
+    let parked = |n| {
+        let parked = Destination::Parked {
+            from: Queue::Outcomes,
+            reason: "no".to_owned(),
+            at: Timestamp::EPOCH,
+        };
+        to(parked, n)
+    };
+    let publish = async |numbers: std::ops::Range<u32>| {
+        broker.publish(numbers.map(parked).collect()).await.unwrap();
+    };
+    publish(0..SET_ASIDE_MESSAGES_MAX).await;
+    depth_becomes(&broker, Queue::Parked, SET_ASIDE_MESSAGES_MAX.into()).await;
+    let oldest = broker.take(Queue::Parked, 1).await.unwrap();
+    assert_eq!(oldest.iter().map(text).collect::<Vec<_>>(), ["0"]);
+    oldest.into_iter().for_each(|message| message.ack.ack());
+    publish(SET_ASIDE_MESSAGES_MAX..SET_ASIDE_MESSAGES_MAX + 3).await;
+    depth_becomes(&broker, Queue::Parked, SET_ASIDE_MESSAGES_MAX.into()).await;
+    let oldest = broker.take(Queue::Parked, 1).await.unwrap();
+    assert_eq!(oldest.iter().map(text).collect::<Vec<_>>(), ["3"]);
+    drop(oldest);
     broker.close().await;
 }
