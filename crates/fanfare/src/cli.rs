@@ -79,6 +79,8 @@ pub(crate) enum KeyAction {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Seals every secret with the present master key; the last step of replacing it.
+    Reseal,
 }
 
 #[derive(Debug, Args)]

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     /// `security.master_key`, 32 bytes in base64: seals endpoint secrets. Without one, embedded
     /// mode makes its own.
     pub(crate) master_key: Option<MasterKey>,
+    /// `security.other_master_key`: opens what it has sealed, too, while one replaces the other.
+    pub(crate) other_master_key: Option<MasterKey>,
     /// `security.allow_private_targets`, default false: endpoints may be `http://` and on private
     /// addresses. For development.
     pub(crate) allow_private_targets: bool,
@@ -105,6 +107,8 @@ impl Settings {
             management_url: given.optional_with("broker.management_url", urls::management),
             redis_url: given.optional_with("redis.url", urls::redis),
             master_key: given.optional_with("security.master_key", MasterKey::from_base64),
+            other_master_key: given
+                .optional_with("security.other_master_key", MasterKey::from_base64),
             allow_private_targets: given.or("security.allow_private_targets", "false"),
             bootstrap_api_key: given
                 .optional::<String>("bootstrap.api_key")

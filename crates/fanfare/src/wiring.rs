@@ -168,8 +168,16 @@ async fn when_there<T>(step: impl AsyncFn() -> Result<T, Start>) -> anyhow::Resu
 }
 
 /// The key from the settings; else, for an embedded store, the one in a file beside it, made on
-/// the first start.
+/// the first start. It opens what the other one has sealed, too.
 pub(crate) fn master_key(settings: &Settings) -> anyhow::Result<MasterKey> {
+    let key = own_master_key(settings)?;
+    Ok(match &settings.other_master_key {
+        Some(other) => key.opening_also(other.clone()),
+        None => key,
+    })
+}
+
+fn own_master_key(settings: &Settings) -> anyhow::Result<MasterKey> {
     if let Some(key) = &settings.master_key {
         return Ok(key.clone());
     }

@@ -351,6 +351,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Inserts a key pair unless the tenant has one of that algorithm; answers the one it has now.
     async fn put_signing_key(&self, row: &SigningKeyRow, now: Timestamp) -> Result<SigningKeyRow>;
 
+    /// Replaces the sealed key of a key pair that is there.
+    async fn reseal_signing_key(&self, row: &SigningKeyRow, now: Timestamp) -> Result<()>;
+
     /// Inserts a tenant or changes it. With `create`, an existing one is a `Conflict`.
     async fn put_tenant(&self, tenant: &Tenant, create: bool, now: Timestamp) -> Result<()>;
 

@@ -22,6 +22,8 @@ const NONCE_BYTES: usize = 12;
 pub struct MasterKey {
     cipher: Aes256Gcm,
     bytes: [u8; MASTER_KEY_BYTES],
+    /// Opens too, but seals nothing.
+    other: Option<Aes256Gcm>,
 }
 
 /// A text that is no master key.
@@ -39,6 +41,16 @@ impl MasterKey {
         Self {
             cipher: Aes256Gcm::new(&bytes.into()),
             bytes,
+            other: None,
+        }
+    }
+
+    /// This key, which also opens what `other` sealed: for as long as one takes the other's place.
+    #[must_use]
+    pub fn opening_also(self, other: Self) -> Self {
+        Self {
+            other: Some(other.cipher),
+            ..self
         }
     }
 
@@ -75,13 +87,16 @@ impl MasterKey {
 
     pub(crate) fn open(&self, owner: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError)?;
-        let payload = Payload {
-            msg: sealed,
-            aad: owner,
+        let open = |cipher: &Aes256Gcm| {
+            let payload = Payload {
+                msg: sealed,
+                aad: owner,
+            };
+            cipher.decrypt(&Nonce::from(*nonce), payload).ok()
         };
-        self.cipher
-            .decrypt(&Nonce::from(*nonce), payload)
-            .map_err(|_| SealError)
+        open(&self.cipher)
+            .or_else(|| self.other.as_ref().and_then(open))
+            .ok_or(SealError)
     }
 }
 
@@ -195,6 +210,18 @@ mod tests {
             assert!(key.open(ONE, &flipped).is_err(), "byte {at}");
         }
         assert!(key.open(ONE, &sealed[..NONCE_BYTES - 1]).is_err());
+    }
+
+    #[test]
+    fn the_other_key_opens_and_does_not_seal() {
+        let [old, new] = [7, 8].map(|byte| MasterKey::from_bytes([byte; 32]));
+        let both = new.clone().opening_also(old.clone());
+        let sealed = old.seal(ONE, b"s");
+        assert_eq!(both.open(ONE, &sealed).unwrap(), b"s");
+        assert!(both.open(b"endpoint 2", &sealed).is_err());
+        let again = both.seal(ONE, b"s");
+        assert_eq!(new.open(ONE, &again).unwrap(), b"s");
+        assert!(old.open(ONE, &again).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use e2e::{Installation, Mode, SOON, id_of, in_both_modes, signatures, verifies};
 use serde_json::{Value, json};
-use testkit::{Behavior, Receiver};
+use testkit::{Behavior, Fanfare, Receiver, Role};
 
 in_both_modes!(
     a_secret_is_shown_once_and_then_only_hinted_at,
@@ -195,4 +195,41 @@ async fn logs_and_metrics_hold_no_license_key_customer_or_secret(mode: Mode) -> 
 
 fn everything_logged(settings: testkit::Settings) -> testkit::Settings {
     settings.with("FANFARE__LOG__FILTER", "debug")
+}
+
+#[tokio::test]
+async fn a_master_key_is_replaced_in_four_steps() -> Result<()> {
+    const OTHER: &str = "FANFARE__SECURITY__OTHER_MASTER_KEY";
+    const MASTER: &str = "FANFARE__SECURITY__MASTER_KEY";
+    let folder = testkit::scratch_folder()?;
+    let settings = testkit::Settings::embedded(folder.path())?;
+    let old = settings.get(MASTER).context("a master key")?.to_owned();
+    let new = "YW5vdGhlciBtYXN0ZXIga2V5LCAzMiBieXRlcyBsb24=";
+
+    let first = settings.clone().with(OTHER, new);
+    let serve = Fanfare::start(Role::Serve, first).await?;
+    let client = serve.client()?.new_tenant("acme").await?;
+    let receiver = Receiver::start().await?;
+    let endpoint = client
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await?;
+    drop(serve);
+
+    let second = settings.clone().with(MASTER, new).with(OTHER, &old);
+    let said = second.run(&["key", "reseal"]).await?;
+    assert!(said.contains("sealed 1 endpoints"), "{said}");
+
+    let last = settings.clone().with(MASTER, new);
+    let serve = Fanfare::start(Role::Serve, last).await?;
+    let client = serve.client()?.for_tenant("acme");
+    client
+        .publish(&json!({"type": "license.created", "data": {}}))
+        .await?;
+    let received = receiver.wait_for("/hook", 1, SOON).await?;
+    assert!(verifies(&received[0], &secret_of(&endpoint)?));
+    drop(serve);
+    let refused = settings.run(&["key", "create", "--role", "operator"]).await;
+    let refused = refused.err().context("the old key opens nothing")?;
+    assert!(refused.to_string().contains("master key"), "{refused}");
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The small tables in memory: tenants, keys, endpoints and sources with their secrets, registered
 //! event types.
 
+mod resealing;
 mod shards;
 mod signing_keys;
 mod snapshot;

@@ -11,13 +11,7 @@ impl Directory {
     pub async fn put_signing_key(&self, key: SigningKey) -> Result<(), DirectoryError> {
         let mut looked_at = self.looked_at.lock().await;
         self.need_tenant(&mut looked_at, &key.tenant).await?;
-        let clear = key.private_key.expose_secret();
-        let row = SigningKeyRow {
-            sealed_key: self.key.seal(&owner(&key.tenant, key.algorithm), clear),
-            tenant: key.tenant,
-            algorithm: key.algorithm,
-            created_at: key.created_at,
-        };
+        let row = self.signing_key_row(&key);
         let found = self.store.put_signing_key(&row, ambient::now()).await?;
         let found = self.signing_key(found)?;
         self.change(&looked_at, |snapshot| snapshot.put_signing_key(found));
@@ -38,6 +32,16 @@ impl Directory {
             }
         }
         unreadable
+    }
+
+    pub(super) fn signing_key_row(&self, key: &SigningKey) -> SigningKeyRow {
+        let clear = key.private_key.expose_secret();
+        SigningKeyRow {
+            sealed_key: self.key.seal(&owner(&key.tenant, key.algorithm), clear),
+            tenant: key.tenant.clone(),
+            algorithm: key.algorithm,
+            created_at: key.created_at,
+        }
     }
 
     fn signing_key(&self, row: SigningKeyRow) -> Result<SigningKey, DirectoryError> {

@@ -235,6 +235,10 @@ impl Store for PostgresStore {
         signing_keys::put(&self.pools.calm, row).await
     }
 
+    async fn reseal_signing_key(&self, row: &SigningKeyRow, _now: Timestamp) -> Result<()> {
+        signing_keys::reseal(&self.pools.calm, row).await
+    }
+
     async fn put_tenant(&self, tenant: &Tenant, create: bool, _now: Timestamp) -> Result<()> {
         directory::put_tenant(&self.pools.calm, tenant, create).await
     }

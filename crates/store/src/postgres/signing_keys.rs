@@ -47,3 +47,16 @@ pub(super) async fn put(pool: &Pool, row: &SigningKeyRow) -> Result<SigningKeyRo
     })
     .await
 }
+
+pub(super) async fn reseal(pool: &Pool, row: &SigningKeyRow) -> Result<()> {
+    let update = sqlx::query(
+        "UPDATE signing_keys SET sealed_key = $3, changed_at = clock_timestamp()
+         WHERE tenant_id = $1 AND algorithm = $2",
+    );
+    let update = update
+        .bind(row.tenant.as_str())
+        .bind(row.algorithm.as_str())
+        .bind(&row.sealed_key);
+    write(pool, update).await?;
+    Ok(())
+}

@@ -292,6 +292,15 @@ impl Store for SqliteStore {
         Ok(found)
     }
 
+    async fn reseal_signing_key(&self, row: &SigningKeyRow, now: Timestamp) -> Result<()> {
+        let row = row.clone();
+        self.writer
+            .write(move |tx| signing_keys::reseal(tx, &row, now))
+            .await?;
+        self.tell_directory_changed();
+        Ok(())
+    }
+
     async fn put_tenant(&self, tenant: &Tenant, create: bool, now: Timestamp) -> Result<()> {
         let tenant = tenant.clone();
         self.writer

@@ -43,3 +43,21 @@ pub(super) fn put(
     let found = found.next()?;
     signing_key(found.expect("it was inserted, now or before"))
 }
+
+pub(super) fn reseal(
+    tx: &Transaction<'_>,
+    row: &SigningKeyRow,
+    now: model::Timestamp,
+) -> Result<()> {
+    let mut update = tx.prepare_cached(
+        "UPDATE signing_keys SET sealed_key = ?3, changed_at = ?4
+         WHERE tenant_id = ?1 AND algorithm = ?2",
+    )?;
+    update.execute(params![
+        row.tenant.as_str(),
+        row.algorithm.as_str(),
+        row.sealed_key,
+        At(now)
+    ])?;
+    Ok(())
+}

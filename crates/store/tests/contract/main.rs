@@ -11,6 +11,7 @@ mod listing;
 mod observing;
 mod outages;
 mod recording;
+mod resealing;
 mod schema;
 mod signing_keys;
 mod sources;
