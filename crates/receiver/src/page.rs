@@ -15,7 +15,7 @@ details { border-top: 1px solid var(--line); padding: .5rem 0; }
 summary { display: grid; grid-template-columns: 1.5rem 1fr auto; gap: .5rem; cursor: pointer; }
 summary code { opacity: .7; overflow-wrap: anywhere; }
 .good { color: var(--good); } .bad { color: var(--bad); }
-.badge { border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; font-size: .8rem; }
+.badge { border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; font-size: .8rem; white-space: nowrap; }
 pre { background: #8881; border-radius: .4rem; padding: .8rem; overflow: auto; max-height: 30rem; }
 ";
 
