@@ -1,26 +1,37 @@
 """The environment and arguments of the rendered containers start the real binary, and replace it without loss."""
 
 import json
+import os
 import shutil
+import subprocess
 import tempfile
 import threading
 import unittest
+import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from chart import RELEASE, ROLES, VALUE_SETS, overlaid, rendered, value_set
+from chart import RELEASE, ROLES, VALUE_SETS, overlaid, rendered, rendered_set, value_set
 from processes import Cluster, Role, Services, eventually, free_port, status
 
 KEY = "helm-upgrade-operator-key-0123456789"
 # Before, between and after the replacements.
 EVENTS_EACH_TIME = 150
 ARRIVED_S = 60
+WAIT_S = 20
 
 
 def text_at(url):
     with urllib.request.urlopen(url, timeout=10) as answer:
         return answer.read().decode()
+
+
+def as_user(number):
+    """Begins a command that runs under a number which no passwd knows, as in the pods."""
+    if os.getuid() == 0:
+        return ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"]
+    return ["unshare", "--user", f"--map-user={number}", f"--map-group={number}"]
 
 
 def setUpModule():
@@ -63,6 +74,22 @@ class Starting(Started):
                     process.terminate()
                 for process in running:
                     self.assert_stops(process)
+
+    def test_a_trials_pods_see_that_its_services_answer(self):
+        pod = rendered_set("dev").role("ingest")
+        wait = pod["initContainers"][0]
+        [script] = wait["args"]
+        ports = {name: urllib.parse.urlsplit(url).port for name, url in services.urls.items()}
+        for before, after in [
+            (f"{RELEASE}-fanfare-postgres", "127.0.0.1"),
+            (f"{RELEASE}-fanfare-rabbitmq/5672", f"127.0.0.1/{ports['FANFARE__BROKER__URL']}"),
+            (f"{RELEASE}-fanfare-redis/6379", f"127.0.0.1/{ports['FANFARE__REDIS__URL']}"),
+        ]:
+            self.assertIn(before, script)
+            script = script.replace(before, after)
+        env = {"PATH": os.environ["PATH"], "PGPORT": str(ports["FANFARE__STORE__URL"])}
+        command = [*as_user(pod["securityContext"]["runAsUser"]), *wait["command"], script]
+        subprocess.run(command, env=env, cwd="/", check=True, timeout=WAIT_S)
 
     def test_the_exporter_has_the_metric_that_dispatchers_are_scaled_by(self):
         values = value_set("hpa")

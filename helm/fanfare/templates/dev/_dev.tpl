@@ -13,7 +13,8 @@ redis: [6379]
   command: [bash, -ec]
   args:
     - |
-      until pg_isready -q -h {{ $fullname }}-postgres; do sleep 1; done
+      # With a user: the image's passwd knows none of this number, and without one nobody is asked.
+      until pg_isready -q -U fanfare -h {{ $fullname }}-postgres; do sleep 1; done
       for service in {{ $fullname }}-rabbitmq/5672 {{ $fullname }}-redis/6379; do
         until (exec 3<>"/dev/tcp/$service") 2>/dev/null; do sleep 1; done
       done
@@ -39,22 +40,21 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* What the pods of the three have in common: root, component, user. */}}
+{{/*
+What the pods of the three have in common: root, component, user. Rights in a volume stay as they are: RabbitMQ
+refuses a cookie and PostgreSQL a folder that their group may write.
+*/}}
 {{- define "fanfare.devPod" -}}
+{{- $security := dict
+    "runAsNonRoot" true "runAsUser" .user "runAsGroup" .user "fsGroup" .user
+    "fsGroupChangePolicy" "OnRootMismatch"
+    "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- $pod := set (omit .root.Values.pod "extraVolumes") "securityContext" $security }}
 metadata:
   labels:
     {{- include "fanfare.podLabels" . | nindent 4 }}
 spec:
-  automountServiceAccountToken: false
-  enableServiceLinks: false
-  securityContext:
-    runAsNonRoot: true
-    runAsUser: {{ .user }}
-    runAsGroup: {{ .user }}
-    fsGroup: {{ .user }}
-    # RabbitMQ refuses a cookie and PostgreSQL a folder that their group may write.
-    fsGroupChangePolicy: OnRootMismatch
-    seccompProfile: {type: RuntimeDefault}
+  {{- include "fanfare.podCommon" (dict "root" .root "pod" $pod) | nindent 2 }}
 {{- end }}
 
 {{/* The password as a variable: root, name. */}}
