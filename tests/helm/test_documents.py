@@ -38,8 +38,17 @@ class Documents(unittest.TestCase):
         shipped = [json.loads(path.read_text()) for path in (CHART / "files/dashboards").glob("*.json")]
         self.assertEqual({each["uid"] for each in arrived}, {each["uid"] for each in shipped})
         self.assertTrue(all(each in shipped for each in arrived))
-        [rule] = objects.all("PrometheusRule")
+        [rule] = rendered_set("production").all("PrometheusRule")
         self.assertEqual(rule["spec"], yaml.safe_load((CHART / "files/rules.yml").read_text()))
+
+    def test_alerts_lead_to_the_runbooks_that_are_given(self):
+        [rule] = rendered_set("everything").all("PrometheusRule")
+        alerts = [each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each]
+        for each in alerts:
+            self.assertEqual(
+                each["annotations"]["runbook_url"],
+                f"https://wiki.example.com/fanfare/runbooks#{each['alert'].lower()}",
+            )
 
     def test_the_schema_knows_every_value(self):
         schema = json.loads((CHART / "values.schema.json").read_text())

@@ -2,9 +2,14 @@
 
 import ipaddress
 import json
+import re
 import unittest
 
-from chart import NAMESPACE, RELEASE, ROLES, rendered_set
+from chart import NAMESPACE, RELEASE, ROLES, ROOT, rendered_set
+
+METRICS = ROOT / "docs/metrics.md"
+# What the Prometheus Operator gives every target of a ServiceMonitor before it follows the relabelings.
+THE_OPERATORS_LABELS = ["container", "endpoint", "instance", "job", "namespace", "node", "pod", "service"]
 
 # Where no endpoint is: the cluster, its nodes, their metadata service, the machine itself.
 NOT_THE_INTERNET = [
@@ -141,8 +146,21 @@ class Scraping(unittest.TestCase):
 
     def test_jobs_have_the_names_that_rules_and_dashboards_know(self):
         [monitor] = rendered_set("production").all("ServiceMonitor")
-        [relabeling] = monitor["spec"]["endpoints"][0]["relabelings"]
+        relabeling = monitor["spec"]["endpoints"][0]["relabelings"][0]
         self.assertEqual((relabeling["targetLabel"], relabeling["replacement"]), ("job", "fanfare-$1"))
+
+    def test_no_label_of_a_target_takes_the_place_of_a_metrics_own(self):
+        [monitor] = rendered_set("production").all("ServiceMonitor")
+        labels = set(THE_OPERATORS_LABELS)
+        for each in monitor["spec"]["endpoints"][0]["relabelings"]:
+            if each.get("action") == "labeldrop":
+                labels = {label for label in labels if not re.fullmatch(each["regex"], label)}
+            else:
+                labels.add(each["targetLabel"])
+        rows = re.findall(r"^\| `\w+` \| \w+ \| (.*?) \|", METRICS.read_text(), re.MULTILINE)
+        own = {label for row in rows for label in re.findall(r"`(\w+)`", row)}
+        self.assertIn("endpoint", own)
+        self.assertEqual(labels & own, set())
 
 
 if __name__ == "__main__":
