@@ -60,12 +60,12 @@ class Roles(unittest.TestCase):
         for role in ROLES:
             [container] = rendered_set("minimal").role(role)["containers"]
             self.assertEqual(container["args"], [role])
-            self.assertRegex(container["image"], r"^ghcr\.io/fanfare/fanfare:[0-9.]+$")
+            self.assertRegex(container["image"], r"^registry\.example\.com/fanfare:[0-9.]+$")
             self.assertNotIn("command", container)
 
     def test_a_digest_goes_before_the_tag(self):
         [container] = rendered_set("production").role("ingest")["containers"]
-        self.assertRegex(container["image"], r"^ghcr\.io/fanfare/fanfare@sha256:[0-9a-f]{64}$")
+        self.assertRegex(container["image"], r"^registry\.example\.com/fanfare@sha256:[0-9a-f]{64}$")
         self.assertEqual(rendered_set("production").role("ingest")["imagePullSecrets"], [{"name": "registry"}])
 
     def test_the_grace_period_outlasts_the_drain(self):

@@ -1,11 +1,12 @@
 """What is generated is up to date, and what the documents say is true."""
 
 import json
+import re
 import unittest
 
 import generated
 import yaml
-from chart import CHART, VALUE_SETS, overlaid, rendered_set, value_set
+from chart import CHART, ROOT, VALUE_SETS, overlaid, rendered_set, value_set
 
 UPDATE = "out of date: run `make helm-files`"
 
@@ -49,6 +50,12 @@ class Documents(unittest.TestCase):
                 each["annotations"]["runbook_url"],
                 f"https://wiki.example.com/fanfare/runbooks#{each['alert'].lower()}",
             )
+
+    def test_the_commands_build_the_image_that_the_chart_asks_for(self):
+        [asked] = {each["image"] for each in rendered_set("minimal").role("ingest")["containers"]}
+        for page in [ROOT / "README.md", generated.README]:
+            named = re.findall(r"registry\.example\.com/fanfare:\S+", page.read_text())
+            self.assertEqual(set(named), {asked}, page.name)
 
     def test_the_schema_knows_every_value(self):
         schema = json.loads((CHART / "values.schema.json").read_text())

@@ -23,6 +23,7 @@ MISTAKES = {
     "a range that is none": ({"networkPolicy": {"endpoints": {"exceptIPv4": ["10.0.0.0"]}}}, ["exceptIPv4/0"]),
     "an unknown key of a pod": ({"dispatcher": {"pod": {"nodeselector": {}}}}, ["/dispatcher/pod", "nodeselector"]),
     "a quantity that is none": ({"ingest": {"resources": {"limits": {"memory": "512 MB"}}}}, ["/memory"]),
+    "no image": ({"image": {"repository": ""}}, ["image.repository is required"]),
     "no store": ({"secrets": {"storeUrl": {"value": ""}}}, ["secrets.storeUrl is required", "dev.enabled=true"]),
     "another database": ({"secrets": {"storeUrl": {"value": "mysql://u:hunter2@h/d"}}}, ["secrets.storeUrl.value must begin with postgres://"]),
     "a broker that is Redis": ({"secrets": {"brokerUrl": {"value": "redis://:hunter2@h"}}}, ["secrets.brokerUrl.value must begin with amqp://"]),
@@ -59,8 +60,8 @@ class Mistakes(unittest.TestCase):
 
     def test_are_all_named_at_once(self):
         message = refusal({"ingress": {"enabled": True}})
-        self.assertIn("the values have 4 mistake(s)", message)
-        for each in ["storeUrl", "brokerUrl", "redisUrl", "ingress.hosts"]:
+        self.assertIn("the values have 5 mistake(s)", message)
+        for each in ["image.repository", "storeUrl", "brokerUrl", "redisUrl", "ingress.hosts"]:
             self.assertIn(each, message)
 
     def test_a_trial_migrates_by_itself_or_not_at_all(self):

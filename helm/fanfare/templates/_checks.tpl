@@ -68,6 +68,9 @@
 {{- end }}
 
 {{- define "fanfare.checkFeatures" -}}
+{{- if not .Values.image.repository }}
+- "image.repository is required: where your image is, as built from deploy/Dockerfile"
+{{- end }}
 {{- $scaling := .Values.dispatcher.autoscaling }}
 {{- if and $scaling.enabled (eq $scaling.kind "keda") (not $scaling.keda.serverAddress) }}
 - "dispatcher.autoscaling.keda.serverAddress is required: where KEDA reaches Prometheus"
