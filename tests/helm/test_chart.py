@@ -197,6 +197,14 @@ class Migration(unittest.TestCase):
         self.assertEqual([each["args"] for each in pod["initContainers"]], [["migrate"]])
         self.assertEqual([each["args"] for each in pod["containers"]], [["topology", "apply"]])
 
+    def test_the_job_is_not_tried_again_with_a_mistake_in_the_configuration(self):
+        main = (ROOT / "crates/fanfare/src/main.rs").read_text()
+        [mistake] = re.findall(r"^const BAD_CONFIGURATION: u8 = (\d+);", main, re.MULTILINE)
+        spec = rendered_set("minimal").one("Job", "prod-fanfare-migrate")["spec"]
+        [rule] = spec["podFailurePolicy"]["rules"]
+        self.assertEqual(rule, {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [int(mistake)]}})
+        self.assertEqual(spec["template"]["spec"]["restartPolicy"], "Never")
+
     def test_the_job_needs_nothing_that_comes_after_it(self):
         for name in ["minimal", "production", "hpa", "keda", "everything"]:
             with self.subTest(name):
