@@ -76,7 +76,6 @@ class Services:
 ELSEWHERE = {
     "FANFARE__BROKER__MANAGEMENT_URL": "http://fanfare:secret@127.0.0.1:9",
     "FANFARE__OTEL__ENDPOINT": "http://127.0.0.1:9",
-    "FANFARE__SMTP__URL": "smtp://fanfare:secret@127.0.0.1:9",
     "SSL_CERT_FILE": certifi.where(),
 }
 

@@ -1,5 +1,6 @@
 """What the chart makes of its values."""
 
+import json
 import re
 import tempfile
 import unittest
@@ -126,7 +127,8 @@ class Roles(unittest.TestCase):
         self.assertNotIn("helm.sh/chart", template["metadata"]["labels"])
 
     def test_the_exporter_can_be_left_out(self):
-        objects = rendered(overlaid(value_set("everything"), {"exporter": {"enabled": False}}))
+        over = {"exporter": {"enabled": False}, "dispatcher": {"autoscaling": {"keda": {"query": "max(lateness)"}}}}
+        objects = rendered(overlaid(value_set("everything"), over))
         self.assertFalse([each for each in objects.objects if each["metadata"]["name"].endswith("-exporter")])
 
 
@@ -142,12 +144,26 @@ class Settings(unittest.TestCase):
         )
 
     def test_what_is_set_becomes_a_variable_even_if_it_is_false_or_zero(self):
-        settings = {"security": {"allow_private_targets": False}, "later": {"number": 0, "large": 25000000, "list": [1, "b"]}}
+        settings = {
+            "security": {"allow_private_targets": False},
+            "otel": {"sample_ratio": 0},
+            "delivery": {"egress_addresses": ["203.0.113.10", "2001:db8::1"]},
+        }
         data = rendered(overlaid(value_set("minimal"), {"settings": settings})).settings()
         self.assertEqual(data["FANFARE__SECURITY__ALLOW_PRIVATE_TARGETS"], "false")
-        self.assertEqual(data["FANFARE__LATER__NUMBER"], "0")
-        self.assertEqual(data["FANFARE__LATER__LARGE"], "25000000")
-        self.assertEqual(data["FANFARE__LATER__LIST"], "1,b")
+        self.assertEqual(data["FANFARE__OTEL__SAMPLE_RATIO"], "0")
+        self.assertEqual(data["FANFARE__DELIVERY__EGRESS_ADDRESSES"], "203.0.113.10,2001:db8::1")
+
+    def test_those_that_can_be_set_are_those_that_fanfare_reads(self):
+        code = ROOT / "crates/fanfare/src"
+        read = set()
+        for file in [code / "settings.rs", *(code / "settings").glob("*.rs")]:
+            read |= set(re.findall(r'\.(?:or|optional|optional_with)(?:::<\w+>)?\(\s*"([a-z_]+\.[a-z_]+)"', file.read_text()))
+        schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]
+        sections = schema["properties"].items()
+        self.assertEqual({f"{section}.{key}" for section, keys in sections for key in keys["properties"]}, read)
+        for each in [schema, *schema["properties"].values()]:
+            self.assertIs(each["additionalProperties"], False)
 
     def test_traces_go_where_they_are_sent(self):
         endpoint = "http://collector.observability:4318"
@@ -159,7 +175,7 @@ class Settings(unittest.TestCase):
         data = objects.settings("hooks")
         self.assertEqual(data["FANFARE__METRICS__PER_ENDPOINT"], "true")
         self.assertEqual(data["FANFARE__HTTP__PUBLIC_URL"], "https://fanfare.example.com")
-        self.assertEqual(data["FANFARE__SMTP__FROM"], "fanfare@example.com")
+        self.assertEqual(data["FANFARE__OTEL__SAMPLE_RATIO"], "0.25")
         [container] = objects.role("exporter", "hooks")["containers"]
         self.assertIn("FANFARE__BROKER__MANAGEMENT_URL", env_names(container))
 

@@ -18,8 +18,7 @@
     "redisUrl" (list "^rediss?://" "must begin with redis:// or rediss://")
     "masterKey" (list "^[A-Za-z0-9+/]{43}=$" "must be 32 random bytes in base64, as `openssl rand -base64 32` prints them")
     "bootstrapApiKey" (list "." "")
-    "brokerManagementUrl" (list "^https?://" "must begin with http:// or https://")
-    "smtpUrl" (list "^smtps?://" "must begin with smtp:// or smtps://") }}
+    "brokerManagementUrl" (list "^https?://" "must begin with http:// or https://") }}
 {{- $keys := dict }}
 {{- range $name, $given := .Values.secrets }}
 {{- if $given.value }}
@@ -56,7 +55,6 @@
     "redis.url" "secrets.redisUrl"
     "security.master_key" "secrets.masterKey"
     "bootstrap.api_key" "secrets.bootstrapApiKey"
-    "smtp.url" "secrets.smtpUrl"
     "http.listen" "http.address and http.port" }}
 {{- range $section, $keys := .Values.settings }}
 {{- range $key, $value := $keys }}
@@ -74,6 +72,10 @@
 {{- $scaling := .Values.dispatcher.autoscaling }}
 {{- if and $scaling.enabled (eq $scaling.kind "keda") (not $scaling.keda.serverAddress) }}
 - "dispatcher.autoscaling.keda.serverAddress is required: where KEDA reaches Prometheus"
+{{- end }}
+{{- $exporters := ternary (not $scaling.keda.query) (eq $scaling.hpa.metric "fanfare_oldest_overdue_seconds") (eq $scaling.kind "keda") }}
+{{- if and $scaling.enabled $exporters (not .Values.exporter.enabled) }}
+- "dispatcher.autoscaling: the metric is the exporter's; enable the exporter, or give another metric"
 {{- end }}
 {{- range $role := list "ingest" "dispatcher" }}
 {{- $scaling := (index $.Values $role).autoscaling }}

@@ -21,7 +21,6 @@ redisUrl: FANFARE__REDIS__URL
 masterKey: FANFARE__SECURITY__MASTER_KEY
 bootstrapApiKey: FANFARE__BOOTSTRAP__API_KEY
 brokerManagementUrl: FANFARE__BROKER__MANAGEMENT_URL
-smtpUrl: FANFARE__SMTP__URL
 {{- end }}
 
 {{/* Which secrets the trial's own services provide. */}}
