@@ -47,6 +47,13 @@ MISTAKES = {
     "fewest above most": ({"ingest": {"autoscaling": {"enabled": True, "minReplicas": 11}}}, ["minReplicas is more than maxReplicas"]),
     "an Ingress for no host": ({"ingress": {"enabled": True}}, ["ingress.hosts is required"]),
     "a route without a Gateway": ({"gateway": {"enabled": True}}, ["gateway.parentRefs is required"]),
+    "an ingest that Prometheus does not reach": (
+        {
+            "networkPolicy": {"enabled": True, "dependencies": [{"to": []}], "ingestFrom": [{"podSelector": {}}]},
+            "serviceMonitor": {"enabled": True},
+        },
+        ["networkPolicy.metricsFrom is required with networkPolicy.ingestFrom"],
+    ),
     "closed networks without exceptions": ({"networkPolicy": {"enabled": True}}, ["networkPolicy.dependencies is required"]),
 }
 

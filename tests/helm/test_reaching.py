@@ -101,11 +101,30 @@ class NetworkPolicies(unittest.TestCase):
             [peer] = rule["from"]
             self.assertEqual(peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"], RELEASE)
 
+    def test_name_servers_can_be_elsewhere(self):
+        rules = egress(rendered_set("everything"), "exporter", "hooks")
+        self.assertTrue(lets_out(rules, "169.254.20.10", 53))
+        self.assertTrue(lets_out(rules, "169.254.20.10", 5353))
+        self.assertFalse(lets_out(egress(rendered_set("production"), "exporter"), "169.254.20.10", 53))
+
     def test_who_may_ask_and_scrape_can_be_given(self):
         objects = rendered_set("everything")
-        for role, name in [("ingest", "licensing"), ("dispatcher", "monitoring"), ("exporter", "monitoring")]:
+        for role, names in [
+            ("ingest", ["licensing", "monitoring"]),
+            ("dispatcher", ["monitoring"]),
+            ("exporter", ["monitoring"]),
+        ]:
             [rule] = objects.one("NetworkPolicy", f"hooks-{role}")["spec"]["ingress"]
-            self.assertEqual(rule["from"][0]["namespaceSelector"]["matchLabels"], {"name": name})
+            peers = [{"namespaceSelector": {"matchLabels": {"name": name}}} for name in names]
+            self.assertEqual(rule["from"], peers)
+
+    def test_otherwise_everybody_asks_and_the_cluster_scrapes(self):
+        objects = rendered_set("production")
+        [rule] = objects.one("NetworkPolicy", "prod-fanfare-ingest")["spec"]["ingress"]
+        self.assertNotIn("from", rule)
+        for role in ["dispatcher", "exporter"]:
+            [rule] = objects.one("NetworkPolicy", f"prod-fanfare-{role}")["spec"]["ingress"]
+            self.assertEqual(rule["from"], [{"namespaceSelector": {}}])
 
 
 class FromOutside(unittest.TestCase):

@@ -92,6 +92,11 @@
 {{- if and .Values.networkPolicy.enabled (not .Values.dev.enabled) (not .Values.networkPolicy.dependencies) }}
 - "networkPolicy.dependencies is required with networkPolicy.enabled: without it no pod reaches PostgreSQL, RabbitMQ and Redis"
 {{- end }}
+{{- with .Values.networkPolicy }}
+{{- if and .enabled .ingestFrom (not .metricsFrom) $.Values.serviceMonitor.enabled }}
+- "networkPolicy.metricsFrom is required with networkPolicy.ingestFrom: without it Prometheus does not reach ingest"
+{{- end }}
+{{- end }}
 {{- if and .Values.dev.enabled (eq .Values.migrations.mode "hook") }}
 - "migrations.mode: with dev.enabled there is nothing to migrate before the install; leave it empty"
 {{- end }}
