@@ -13,6 +13,13 @@ KUBERNETES = "v1.30.0"
 WARNING = 2
 # Closing connections after the drain.
 ROOM_S = 10
+EVENT_BYTES_MAX = 256 * 1024
+
+
+def quantity(text):
+    """Bytes of a quantity such as `1Gi`."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()
+    return int(number) * {"Mi": 1024**2, "Gi": 1024**3}[unit]
 
 
 def env_names(container):
@@ -91,6 +98,17 @@ class Roles(unittest.TestCase):
             self.assertEqual(container["livenessProbe"]["httpGet"]["path"], "/healthz")
             self.assertEqual(container["startupProbe"]["httpGet"]["path"], "/healthz")
             self.assertEqual(container["readinessProbe"]["httpGet"]["path"], "/readyz")
+
+    def test_a_pod_that_waits_for_the_store_has_an_hour(self):
+        for role in ROLES:
+            probe = rendered_set("minimal").role(role)["containers"][0]["startupProbe"]
+            self.assertGreaterEqual(probe["periodSeconds"] * probe["failureThreshold"], 3600)
+
+    def test_a_dispatcher_has_room_for_everything_it_may_hold(self):
+        code = (ROOT / "crates/dispatcher/src/dispatcher.rs").read_text()
+        held = sum(int(each.replace("_", "")) for each in re.findall(r"PREFETCH: u16 = ([0-9_]+);", code))
+        [container] = rendered_set("minimal").role("dispatcher")["containers"]
+        self.assertGreater(quantity(container["resources"]["limits"]["memory"]), held * EVENT_BYTES_MAX)
 
     def test_only_ingest_and_dispatcher_have_disruption_budgets(self):
         budgets = {each["metadata"]["name"] for each in rendered_set("minimal").all("PodDisruptionBudget")}
@@ -201,7 +219,11 @@ class Scaling(unittest.TestCase):
         self.assertEqual(external["metric"]["selector"]["matchLabels"], {"namespace": NAMESPACE})
         [trigger] = rendered_set("keda").one("ScaledObject", "prod-fanfare-dispatcher")["spec"]["triggers"]
         self.assertEqual(trigger["metricType"], "Value")
-        self.assertEqual(trigger["metadata"]["query"], 'max(fanfare_oldest_overdue_seconds{namespace="licensing"})')
+        self.assertEqual(
+            trigger["metadata"]["query"],
+            'max(fanfare_oldest_overdue_seconds{namespace="licensing"}) and '
+            '(time() - max(fanfare_exporter_last_look_timestamp_seconds{part="store",namespace="licensing"}) < 90)',
+        )
         self.assertEqual(trigger["metadata"]["ignoreNullValues"], "false")
 
 

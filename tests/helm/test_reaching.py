@@ -137,6 +137,12 @@ class FromOutside(unittest.TestCase):
             self.assertFalse([path for path in paths if closed.startswith(path)], closed)
         self.assertEqual(spec["tls"][0]["secretName"], "fanfare-tls")
 
+    def test_an_ingress_takes_the_largest_batch(self):
+        batch = (ROOT / "crates/ingest/src/batch.rs").read_text()
+        [mib] = re.findall(r"BATCH_BYTES_MAX: usize = (\d+) \* 1024 \* 1024;", batch)
+        annotations = rendered_set("production").one("Ingress", "prod-fanfare-ingest")["metadata"]["annotations"]
+        self.assertEqual(annotations["nginx.ingress.kubernetes.io/proxy-body-size"], f"{mib}m")
+
     def test_a_route_leads_to_the_port_of_the_service(self):
         objects = rendered_set("everything")
         [rule] = objects.one("HTTPRoute", "hooks-ingest")["spec"]["rules"]

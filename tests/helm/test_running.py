@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -91,12 +92,17 @@ class Starting(Started):
         command = [*as_user(pod["securityContext"]["runAsUser"]), *wait["command"], script]
         subprocess.run(command, env=env, cwd="/", check=True, timeout=WAIT_S)
 
-    def test_the_exporter_has_the_metric_that_dispatchers_are_scaled_by(self):
-        values = value_set("hpa")
+    def test_the_exporter_has_the_metrics_that_dispatchers_are_scaled_by(self):
+        values = value_set("keda")
         Cluster(rendered(values), services).migrate()
         exporter = self.start(values, "exporter").ready()
-        metric = values["dispatcher"]["autoscaling"]["hpa"]["metric"]
-        eventually(f"{metric} is there", ARRIVED_S, lambda: f"\n{metric}" in text_at(f"{exporter.url}/metrics"))
+        [trigger] = rendered(values).one("ScaledObject", f"{RELEASE}-fanfare-dispatcher")["spec"]["triggers"]
+        asked = re.findall(r"(fanfare_\w+)(?:{(part=\"\w+\"))?", trigger["metadata"]["query"])
+        metrics = [f"\n{name}{{{label}}} " if label else f"\n{name} " for name, label in asked]
+        self.assertEqual(metrics[0].strip(), value_set("hpa")["dispatcher"]["autoscaling"]["hpa"]["metric"])
+        eventually(
+            f"{metrics} are there", ARRIVED_S, lambda: all(each in text_at(f"{exporter.url}/metrics") for each in metrics)
+        )
 
     def test_ingress_and_route_let_in_every_path_of_the_api(self):
         objects = rendered(value_set("everything"))
