@@ -15,11 +15,12 @@ run: ## Builds and starts Fanfare in one process, with a receiver to try things 
 build: ## Builds the optimized binary, target/release/fanfare
 	$(CARGO) build --release -p fanfare
 
-dist: ## Builds the binary of the image, and says how large the image's contents are
+dist: ## Builds the binary of the image, and fails if the image's contents are above 40 MB
 	$(CARGO) build --profile dist -p fanfare
 	strip -o target/dist/fanfare.stripped target/dist/fanfare
-	@cat target/dist/fanfare.stripped /etc/ssl/certs/ca-certificates.crt \
-		$$(ldd target/dist/fanfare.stripped | grep -o '/[^ ]*') | wc -c | sed 's/$$/ bytes in the image/'
+	@bytes=$$(cat target/dist/fanfare.stripped /etc/ssl/certs/ca-certificates.crt \
+		$$(ldd target/dist/fanfare.stripped | grep -o '/[^ ]*') | wc -c); \
+	echo "$$bytes bytes in the image, of 40000000 at most"; [ "$$bytes" -le 40000000 ]
 
 check: ## Format, lints as errors, documentation, arrows between crates
 	$(CARGO) fmt --all --check

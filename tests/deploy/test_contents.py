@@ -1,5 +1,6 @@
 """The image's contents, run without a container engine: the same file system, user, command and environment."""
 
+import json
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
 FANFARE = pathlib.Path(os.environ.get("FANFARE_BIN", ROOT / "target/debug/fanfare"))
+README = (ROOT / "README.md").read_text()
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
 STARTS_WITHIN_S = 20
@@ -72,6 +74,37 @@ def services():
         "FANFARE__BROKER__URL": os.environ["FANFARE_TEST_AMQP_URL"],
         "FANFARE__REDIS__URL": os.environ["FANFARE_TEST_REDIS_URL"],
     }
+
+
+def ask(url, key, document=None):
+    """The status of an answer to whoever has this key."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    body = None if document is None else json.dumps(document).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+        return answer.status
+
+
+class OneBinary(unittest.TestCase):
+    def test_the_readmes_commands_end_with_a_healthy_service_and_a_key(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="fanfare-one-binary-"))
+        self.addCleanup(shutil.rmtree, folder)
+        file = folder / "fanfare.env"
+        shutil.copy(ROOT / "deploy/systemd/fanfare.env", file)
+        section = README.split("**One binary.**", 1)[1].split("```")[1]
+        [append] = [line for line in section.splitlines() if line.startswith("echo ")]
+        subprocess.run(["bash", "-ec", append.replace("sudo tee -a /etc/fanfare/fanfare.env", f"tee -a {file}")],
+                       stdout=subprocess.DEVNULL, check=True)
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        address = f"127.0.0.1:{free_port()}"
+        settings = {**dict(line.split("=", 1) for line in lines), "FANFARE__HTTP__LISTEN": address}
+
+        process = subprocess.Popen([FANFARE, "serve"], env=settings, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait, ENDS_WITHIN_S)
+        self.addCleanup(process.terminate)
+        [wait] = [line for line in section.splitlines() if line.startswith("until ")]
+        asking = {**os.environ, "PATH": f"{FANFARE.parent}:{os.environ['PATH']}", "FANFARE__HTTP__LISTEN": address}
+        subprocess.run(["bash", "-ec", wait], env=asking, check=True, timeout=STARTS_WITHIN_S, capture_output=True)
+        self.assertEqual(ask(f"http://{address}/v1/tenants", settings["FANFARE__BOOTSTRAP__API_KEY"]), 200)
 
 
 class Contents(unittest.TestCase):
@@ -134,6 +167,24 @@ class Contents(unittest.TestCase):
                 health = subprocess.run(self.command(check[1:], settings), capture_output=True, text=True)
                 self.assertEqual(health.returncode, 1)
                 self.assertIn("no answer", health.stderr)
+
+    def test_the_readmes_command_publishes_an_event(self):
+        self.once("schema")
+        self.once("topology")
+        port, settings = self.settings("ingest")
+        process = subprocess.Popen(self.command(COMPOSE["ingest"]["command"], settings), stderr=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)
+        try:
+            self.wait_until_ready(port, process)
+            key = settings["FANFARE__BOOTSTRAP__API_KEY"]
+            ask(f"http://127.0.0.1:{port}/v1/tenants", key, {"id": "demo", "name": "Demo", "plan": "enterprise"})
+            [arguments] = re.findall(r"^docker compose .* exec ingest fanfare (.*)$", README, re.M)
+            done = subprocess.run(self.command(arguments.split(), settings), capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertFalse(json.loads(done.stdout)["duplicate"])
+        finally:
+            os.kill(self.inside(process), 15)
+            process.communicate(timeout=ENDS_WITHIN_S)
 
     def test_the_receiver_of_the_compose_file_starts_and_ends(self):
         arguments = list(COMPOSE["receiver"]["command"])

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
@@ -45,6 +46,13 @@ class Compose(unittest.TestCase):
             for port in service.get("ports", []):
                 self.assertTrue(port.startswith("127.0.0.1:"), f"{name}: {port}")
 
+    def test_rabbitmq_has_a_bounded_number_of_files(self):
+        self.assertEqual(compose()["services"]["rabbitmq"]["ulimits"], {"nofile": 65536})
+
+    def test_postgresql_is_healthy_only_once_it_is_reached_over_tcp(self):
+        check = compose()["services"]["postgres"]["healthcheck"]["test"]
+        self.assertEqual(check[check.index("-h") + 1], "127.0.0.1")
+
     def test_fanfares_containers_may_write_nothing_and_gain_nothing(self):
         services = compose()["services"].items()
         ours = {name: service for name, service in services if service["image"] == "fanfare"}
@@ -78,6 +86,13 @@ class Image(unittest.TestCase):
         done = run(BIN / "hadolint", DEPLOY / "Dockerfile")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    def test_what_is_compiled_for_one_platform_is_no_cache_of_another(self):
+        lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+        [cache] = [number for number, line in enumerate(lines) if "target=/src/target" in line]
+        self.assertIn("id=fanfare-target-$TARGETARCH", lines[cache])
+        stage = max(number for number, line in enumerate(lines[:cache]) if line.startswith("FROM "))
+        self.assertIn("ARG TARGETARCH", lines[stage:cache])
+
     def test_everything_that_the_build_needs_is_sent_and_nothing_else(self):
         rules = (ROOT / ".dockerignore").read_text().split()
         self.assertEqual(rules[0], "*")
@@ -99,6 +114,11 @@ class Systemd(unittest.TestCase):
         done = run("systemd-analyze", "verify", "--man=no", unit)
         problems = [line for line in done.stderr.splitlines() if "fanfare.service" in line]
         self.assertEqual(problems, [], done.stderr)
+
+    def test_a_mistake_in_the_settings_is_not_started_again(self):
+        main = (ROOT / "crates/fanfare/src/main.rs").read_text()
+        [mistake] = re.findall(r"^const BAD_CONFIGURATION: u8 = (\d+);", main, re.MULTILINE)
+        self.assertIn(f"RestartPreventExitStatus={mistake}", self.UNIT.read_text().splitlines())
 
     def test_the_service_is_confined(self):
         done = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", self.UNIT)
