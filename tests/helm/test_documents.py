@@ -6,8 +6,9 @@ import unittest
 
 import generated
 import yaml
-from chart import CHART, ROOT, VALUE_SETS, overlaid, rendered_set, value_set
+from chart import CHART, ROLES, ROOT, VALUE_SETS, overlaid, rendered_set, value_set
 
+OPERATIONS = ROOT / "docs/operations.md"
 UPDATE = "out of date: run `make helm-files`"
 
 
@@ -16,6 +17,12 @@ def paths(tree, above=()):
         yield (*above, key)
         if isinstance(value, dict):
             yield from paths(value, (*above, key))
+
+
+def manifests(page):
+    """What stands in fenced blocks of YAML."""
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        yield from yaml.safe_load_all(block)
 
 
 class Documents(unittest.TestCase):
@@ -56,6 +63,26 @@ class Documents(unittest.TestCase):
         for page in [ROOT / "README.md", generated.README]:
             named = re.findall(r"registry\.example\.com/fanfare:\S+", page.read_text())
             self.assertEqual(set(named), {asked}, page.name)
+
+    def test_the_example_of_a_database_has_connections_for_all_pods(self):
+        pools = (ROOT / "crates/store/src/postgres/pools.rs").read_text()
+        of_a_pod = sum(map(int, re.findall(r"^const \w+_MAX: u32 = (\d+);", pools, re.MULTILINE)))
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+        scaled = sum(defaults[role]["autoscaling"]["maxReplicas"] for role in ["ingest", "dispatcher"])
+        # The exporter, and one pod more of each role during an upgrade.
+        pods = scaled + 1 + len(ROLES)
+        [cluster] = [each for each in manifests(OPERATIONS) if each.get("kind") == "Cluster"]
+        connections = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+        self.assertGreater(connections, pods * of_a_pod)
+
+    def test_the_secrets_of_the_example_are_made_on_the_same_page(self):
+        made = dict(re.findall(r"create secret generic (\S+) --from-literal=([\w-]+)=", OPERATIONS.read_text()))
+        names = {each["kind"]: each["metadata"]["name"] for each in manifests(OPERATIONS) if "kind" in each}
+        made |= {f"{names['Cluster']}-app": "uri", f"{names['RabbitmqCluster']}-default-user": "connection_string"}
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())["secrets"]
+        [given] = [each["secrets"] for each in manifests(OPERATIONS) if "secrets" in each]
+        for name, secret in given.items():
+            self.assertEqual(made[secret["secret"]], secret.get("key", defaults[name]["key"]), name)
 
     def test_the_schema_knows_every_value(self):
         schema = json.loads((CHART / "values.schema.json").read_text())
