@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::submission::{license, object, optional, product, read_members, required};
-use crate::{EVENT_BYTES_MAX, EventType, FieldError, Submission, SubmissionError, json};
+use crate::submission::{
+    OccurredAt, check, license, object, optional, product, read_members, required,
+};
+use crate::{EventLimits, EventType, FieldError, Submission, SubmissionError, check_product};
 
 /// Media type of one event in structured mode.
 pub const CLOUD_EVENT_TYPE: &str = "application/cloudevents+json";
@@ -52,7 +54,15 @@ impl Submission {
         body: &[u8],
         known: impl Fn(&str) -> bool,
     ) -> Result<Self, SubmissionError> {
-        let members: StructuredMembers<'_> = read_members(body)?;
+        Self::from_cloud_event_within(body, EventLimits::SUBMITTED, known)
+    }
+
+    pub(crate) fn from_cloud_event_within(
+        body: &[u8],
+        limits: EventLimits,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<Self, SubmissionError> {
+        let members: StructuredMembers<'_> = read_members(body, limits)?;
         let mut errors = Vec::new();
         let version: Option<String> = required(members.specversion, "/specversion", &mut errors);
         check_version(version.as_deref(), "/specversion", &mut errors);
@@ -64,6 +74,7 @@ impl Submission {
         let event_type: Option<String> = required(members.event_type, "/type", &mut errors);
         let event_type = event_type.and_then(|name| canonical(&name, known, "/type", &mut errors));
         let occurred_at = optional(members.time, "/time", &mut errors);
+        let occurred_at = occurred_at.map(|OccurredAt(at)| at);
         let environment = optional(members.environment, "/environment", &mut errors);
         let product = product(members.product, &mut errors);
         let license = license(members.data, "/data", &mut errors);
@@ -89,10 +100,7 @@ impl Submission {
         body: &[u8],
         known: impl Fn(&str) -> bool,
     ) -> Result<Self, SubmissionError> {
-        if body.len() > EVENT_BYTES_MAX {
-            return Err(SubmissionError::TooLarge);
-        }
-        json::check(body).map_err(SubmissionError::Malformed)?;
+        check(body, EventLimits::SUBMITTED)?;
         let raw: &RawValue = serde_json::from_slice(body).map_err(|_| {
             SubmissionError::Malformed(FieldError::new("", "must be a JSON object"))
         })?;
@@ -109,7 +117,12 @@ impl Submission {
             errors.push(FieldError::new("ce-type", "is required"));
         }
         let occurred_at = header(attributes.time, "ce-time", &mut errors);
+        let occurred_at = occurred_at.map(|OccurredAt(at)| at);
         let environment = header(attributes.environment, "ce-environment", &mut errors);
+        let product = attributes.product;
+        if let Some(Err(error)) = product.map(check_product) {
+            errors.push(FieldError::new("ce-product", error.detail));
+        }
         let license = license(Some(raw), "", &mut errors);
         let data: Option<Arc<RawValue>> = object(Some(raw), "", &mut errors);
         match (event_type, data) {
@@ -118,7 +131,7 @@ impl Submission {
                 event_type,
                 occurred_at,
                 environment,
-                product: attributes.product.map(str::to_owned),
+                product: product.map(str::to_owned),
                 license,
                 trace: None,
                 data,
@@ -205,6 +218,25 @@ mod tests {
         let submission =
             Submission::from_binary_cloud_event(&attributes, br#"{"a":1}"#, is_catalogued).unwrap();
         assert_eq!(submission.data.get(), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn attributes_of_binary_mode_are_checked_like_members() {
+        let refused = |change: fn(&mut BinaryAttributes<'static>)| {
+            let mut attributes = BinaryAttributes {
+                specversion: Some("1.0"),
+                id: Some("e1"),
+                event_type: Some("license.revoked"),
+                ..BinaryAttributes::default()
+            };
+            change(&mut attributes);
+            let read = Submission::from_binary_cloud_event(&attributes, b"{}", is_catalogued);
+            read.unwrap_err().to_string()
+        };
+        let error = refused(|attributes| attributes.product = Some("a\u{7}"));
+        assert!(error.contains("ce-product"), "{error}");
+        let error = refused(|attributes| attributes.time = Some("1969-12-31T23:59:59Z"));
+        assert!(error.contains("ce-time: before 1970"), "{error}");
     }
 
     use crate::Environment;

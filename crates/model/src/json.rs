@@ -16,13 +16,13 @@ pub const DEPTH_MAX: usize = 64;
 const PAIRWISE_MAX: usize = 16;
 
 /// Checks that `body` is one JSON value without duplicate members, lone surrogates or nesting
-/// beyond [`DEPTH_MAX`]. The error points at the innermost value that could not be read.
-pub(crate) fn check(body: &[u8]) -> Result<(), FieldError> {
+/// beyond `depth_max`. The error points at the innermost value that could not be read.
+pub(crate) fn check(body: &[u8], depth_max: usize) -> Result<(), FieldError> {
     let mut path = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     Checked {
         path: &mut path,
-        depth: 0,
+        deeper: depth_max,
     }
     .deserialize(&mut deserializer)
     .and_then(|()| deserializer.end())
@@ -58,17 +58,15 @@ fn pointer(path: &[Segment<'_>]) -> String {
 
 struct Checked<'p, 'de> {
     path: &'p mut Vec<Segment<'de>>,
-    depth: usize,
+    /// How many levels there may be from here on.
+    deeper: usize,
 }
 
 impl<'de> Checked<'_, 'de> {
-    fn deeper<E: Error>(&mut self) -> Result<usize, E> {
-        if self.depth == DEPTH_MAX {
-            return Err(E::custom(format_args!(
-                "nested more than {DEPTH_MAX} levels deep"
-            )));
-        }
-        Ok(self.depth + 1)
+    fn deeper<E: Error>(&self) -> Result<usize, E> {
+        self.deeper
+            .checked_sub(1)
+            .ok_or_else(|| E::custom(format_args!("nested more than {DEPTH_MAX} levels deep")))
     }
 }
 
@@ -111,14 +109,14 @@ impl<'de> Visitor<'de> for Checked<'_, 'de> {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let deeper = self.deeper()?;
         for index in 0.. {
             self.path.push(Segment::Index(index));
             if seq
                 .next_element_seed(Checked {
                     path: self.path,
-                    depth,
+                    deeper,
                 })?
                 .is_none()
             {
@@ -130,8 +128,8 @@ impl<'de> Visitor<'de> for Checked<'_, 'de> {
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let deeper = self.deeper()?;
         let mut seen = Members::Few(Vec::new());
         while let Some(name) = map.next_key_seed(Name)? {
             let fresh = seen.insert(name.clone());
@@ -141,7 +139,7 @@ impl<'de> Visitor<'de> for Checked<'_, 'de> {
             }
             map.next_value_seed(Checked {
                 path: self.path,
-                depth,
+                deeper,
             })?;
             self.path.pop();
         }
@@ -205,7 +203,7 @@ mod tests {
     use super::*;
 
     fn refused(body: &str, at: &str, saying: &str) {
-        let error = check(body.as_bytes()).expect_err(body);
+        let error = check(body.as_bytes(), DEPTH_MAX).expect_err(body);
         assert_eq!(error.pointer, at, "{body}: {}", error.detail);
         assert!(error.detail.contains(saying), "{body}: {}", error.detail);
     }
@@ -235,17 +233,20 @@ mod tests {
     #[test]
     fn nesting_is_bounded_at_its_limit() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert!(check(nested(DEPTH_MAX).as_bytes()).is_ok());
-        let error = check(nested(DEPTH_MAX + 1).as_bytes()).unwrap_err();
+        assert!(check(nested(DEPTH_MAX).as_bytes(), DEPTH_MAX).is_ok());
+        let error = check(nested(DEPTH_MAX + 1).as_bytes(), DEPTH_MAX).unwrap_err();
         assert!(error.detail.contains("64 levels"), "{}", error.detail);
-        assert!(check(nested(100_000).as_bytes()).is_err());
+        assert!(check(nested(100_000).as_bytes(), DEPTH_MAX).is_err());
     }
 
     #[test]
     fn duplicates_are_found_in_objects_of_any_size() {
         let members: Vec<_> = (0..5_000).map(|n| format!(r#""m{n}":{n}"#)).collect();
-        assert!(check(format!("{{{}}}", members.join(",")).as_bytes()).is_ok());
+        assert!(check(format!("{{{}}}", members.join(",")).as_bytes(), DEPTH_MAX).is_ok());
         let twice = format!("{{{},\"m17\":0}}", members.join(","));
-        assert_eq!(check(twice.as_bytes()).unwrap_err().pointer, "/m17");
+        assert_eq!(
+            check(twice.as_bytes(), DEPTH_MAX).unwrap_err().pointer,
+            "/m17"
+        );
     }
 }

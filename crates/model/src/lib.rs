@@ -18,9 +18,12 @@ mod cloud_event;
 mod delivery;
 mod endpoint;
 mod event;
+mod form;
 mod id;
 mod jitter;
 mod json;
+mod members;
+mod percent;
 mod signing_key;
 mod source;
 mod submission;
@@ -40,11 +43,14 @@ pub use endpoint::{
     OnExhausted, RateLimit, Retry,
 };
 pub use event::{Environment, Event, EventType};
+pub use form::{EventForm, EventLimits};
 pub use id::{
     AttemptId, DeliveryId, EndpointId, EventId, IdError, KeyId, LicenseId, SourceId, TenantId,
 };
 pub use jitter::Jitter;
 pub use json::DEPTH_MAX;
+pub use members::Members;
+pub use percent::percent_decode;
 pub use signing_key::{KeyAlgorithm, SigningKey};
 pub use source::{KeyKind, Source};
 pub use submission::{EVENT_BYTES_MAX, Submission, SubmissionError, check_product};

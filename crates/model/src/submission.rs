@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Environment, Event, EventId, EventType, FieldError, LicenseId, TenantId, Timestamp,
-    TraceParent, json,
+    Environment, Event, EventId, EventLimits, EventType, FieldError, LicenseId, TenantId,
+    Timestamp, TimestampError, TraceParent, json,
 };
 
 /// The largest event, as JSON, in bytes.
@@ -50,7 +50,11 @@ fn summary(errors: &[FieldError]) -> String {
 impl Submission {
     /// Reads a canonical event.
     pub fn parse(body: &[u8]) -> Result<Self, SubmissionError> {
-        let members: CanonicalMembers<'_> = read_members(body)?;
+        Self::parse_within(body, EventLimits::SUBMITTED)
+    }
+
+    pub(crate) fn parse_within(body: &[u8], limits: EventLimits) -> Result<Self, SubmissionError> {
+        let members: CanonicalMembers<'_> = read_members(body, limits)?;
         let mut errors = Vec::new();
         let submission = members.check(&mut errors);
         match submission {
@@ -77,11 +81,11 @@ impl Submission {
 }
 
 /// Checks size and form, then reads the top-level members, each still unparsed.
-pub(crate) fn read_members<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SubmissionError> {
-    if body.len() > EVENT_BYTES_MAX {
-        return Err(SubmissionError::TooLarge);
-    }
-    json::check(body).map_err(SubmissionError::Malformed)?;
+pub(crate) fn read_members<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+    limits: EventLimits,
+) -> Result<T, SubmissionError> {
+    check(body, limits)?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(SubmissionError::Malformed(FieldError::new(
             "",
@@ -91,6 +95,14 @@ pub(crate) fn read_members<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
     serde_json::from_slice(body).map_err(|error| {
         SubmissionError::Invalid(vec![FieldError::new("", without_position(&error))])
     })
+}
+
+/// Checks size and form.
+pub(crate) fn check(body: &[u8], limits: EventLimits) -> Result<(), SubmissionError> {
+    if body.len() > limits.bytes_max {
+        return Err(SubmissionError::TooLarge);
+    }
+    json::check(body, limits.depth_max).map_err(SubmissionError::Malformed)
 }
 
 fn without_position(error: &serde_json::Error) -> String {
@@ -120,6 +132,7 @@ impl CanonicalMembers<'_> {
         let id = optional(self.id, "/id", errors);
         let event_type = required(self.event_type, "/type", errors);
         let occurred_at = optional(self.occurred_at, "/occurred_at", errors);
+        let occurred_at = occurred_at.map(|OccurredAt(at)| at);
         let environment = optional(self.environment, "/environment", errors);
         let product = product(self.product, errors);
         let license = license(self.data, "/data", errors);
@@ -169,6 +182,21 @@ fn text(raw: &RawValue, pointer: &str, errors: &mut Vec<FieldError>) -> Option<S
     serde_json::from_str(raw.get())
         .map_err(|_| errors.push(FieldError::new(pointer, "must be a string")))
         .ok()
+}
+
+/// When an event occurred: not before 1970, since dialects write the seconds since then.
+pub(crate) struct OccurredAt(pub(crate) Timestamp);
+
+impl std::str::FromStr for OccurredAt {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let at: Timestamp = text.parse()?;
+        if at < Timestamp::EPOCH {
+            return Err(TimestampError::BeforeEpoch);
+        }
+        Ok(Self(at))
+    }
 }
 
 /// Products are free texts of at most this many bytes.
@@ -286,6 +314,22 @@ mod tests {
             r#"{"type":"license.created","data":{"license":{"id":1}}}"#,
             "/data/license/id",
         );
+    }
+
+    #[test]
+    fn events_occurred_in_1970_or_later() {
+        let at = |at: &str| format!(r#"{{"type":"a.b","data":{{}},"occurred_at":"{at}"}}"#);
+        for refused in [
+            "-005000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.999Z",
+            "10000-01-01T00:00:00Z",
+        ] {
+            invalid(&at(refused), "/occurred_at");
+        }
+        for taken in ["1970-01-01T00:00:00Z", "9999-12-30T00:00:00Z"] {
+            assert!(Submission::parse(at(taken).as_bytes()).is_ok(), "{taken}");
+        }
     }
 
     #[test]

@@ -10,10 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// A text that is not an RFC 3339 time with an offset.
+/// Why a text is no time, or not one that is asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("not an RFC 3339 time such as 2026-04-15T12:00:00Z")]
-pub struct TimestampError;
+pub enum TimestampError {
+    #[error("not an RFC 3339 time such as 2026-04-15T12:00:00Z")]
+    Form,
+    #[error("before 1970")]
+    BeforeEpoch,
+}
 
 impl Timestamp {
     pub const EPOCH: Self = Self(0);
@@ -78,7 +82,11 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let time: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
+        // Signed years, which jiff reads, are no RFC 3339, and no database holds all of them.
+        if text.starts_with(['+', '-']) {
+            return Err(TimestampError::Form);
+        }
+        let time: jiff::Timestamp = text.parse().map_err(|_| TimestampError::Form)?;
         Ok(Self(time.as_microsecond()))
     }
 }
@@ -114,5 +122,13 @@ mod tests {
         assert_eq!(time, Timestamp::from_seconds(1_776_254_400));
         assert!("2026-04-15T14:00:00".parse::<Timestamp>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn years_have_four_digits_and_no_sign() {
+        assert!("0001-01-01T00:00:00Z".parse::<Timestamp>().is_ok());
+        assert!("-005000-01-01T00:00:00Z".parse::<Timestamp>().is_err());
+        assert!("+002026-04-15T12:00:00Z".parse::<Timestamp>().is_err());
+        assert!("10000-01-01T00:00:00Z".parse::<Timestamp>().is_err());
     }
 }
