@@ -134,7 +134,7 @@ mod tests {
         Histogram::with_opts(opts).unwrap()
     }
 
-    /// A group of at most 4 whose commits each wait for a permit of `gate`.
+    /// A group of at most 4 whose commits each wait for a permit of `gate`, and answer its size.
     fn gated(gate: &Arc<tokio::sync::Semaphore>, waiting_max: usize) -> Group<usize, usize> {
         let limits = Limits {
             group_max: 4,
@@ -155,20 +155,25 @@ mod tests {
     async fn what_arrives_meanwhile_leaves_together_up_to_the_limit() {
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let group = gated(&gate, 100);
-        let mut answers = Vec::new();
-        for item in 0..10 {
+        let mut answers = vec![group.enqueue(0).await.unwrap()];
+        while group.items.capacity() < 100 {
+            tokio::task::yield_now().await;
+        }
+        for item in 1..10 {
             answers.push(group.enqueue(item).await.unwrap());
         }
         gate.add_permits(10);
+        let mut sizes = Vec::new();
         for answer in answers {
-            let size = answer.await.unwrap();
-            assert!((1..=4).contains(&size), "a group of {size}");
+            sizes.push(answer.await.unwrap());
         }
+        assert_eq!(sizes, [1, 4, 4, 4, 4, 4, 4, 4, 4, 1]);
     }
 
     #[tokio::test]
     async fn a_group_that_lingers_takes_what_comes_after_its_first_item() {
-        let linger = Duration::from_millis(20);
+        // Only a process that stands still for as long, between two turns, makes another group.
+        let linger = Duration::from_millis(500);
         let limits = Limits {
             linger,
             group_max: 3,
