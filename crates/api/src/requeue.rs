@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use broker::{Destination, Publication};
+use broker::Publication;
 use model::Work;
 
 use crate::app::App;
@@ -15,13 +15,7 @@ pub(crate) async fn queue(app: &App, works: Vec<Work>) {
     }
     let publications = works
         .iter()
-        .map(|work| Publication {
-            to: Destination::Delivery {
-                urgent: work.is_urgent(),
-                due_at: None,
-            },
-            body: work.to_json().into(),
-        })
+        .map(|work| Publication::of_works(std::slice::from_ref(work), None))
         .collect();
     if let Err(error) = app.broker.publish(publications).await {
         let error: &dyn Error = &error;

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use model::{EventId, EventType, TenantId, Timestamp, TraceParent};
+use model::{EventId, EventType, TenantId, Timestamp, TraceParent, Work};
 use serde::{Deserialize, Serialize};
 
 /// Names the tenant of an event published over AMQP.
@@ -91,6 +91,18 @@ impl Queue {
 pub struct Publication {
     pub to: Destination,
     pub body: Bytes,
+}
+
+impl Publication {
+    /// Deliveries of one event, as many as [`Work::all_to_json`] takes.
+    pub fn of_works(works: &[Work], due_at: Option<Timestamp>) -> Self {
+        let to = Destination::Delivery {
+            urgent: works[0].is_urgent(),
+            due_at,
+        };
+        let body = Work::all_to_json(works).into();
+        Self { to, body }
+    }
 }
 
 #[derive(Clone, Debug)]
