@@ -146,6 +146,14 @@ impl Dialect {
         })
     }
 
+    /// Whether the dialect has a name of its own for the event: not just a canonical one that the
+    /// option `unmapped` lets pass.
+    pub fn names(self, endpoint: &Endpoint, event: &Event) -> bool {
+        let names = &self.format().names;
+        matches!(names, Names::Canonical)
+            || names.of(event, options::common(endpoint).extras).is_some()
+    }
+
     /// All event names of this dialect; where they are the canonical ones, without those that a
     /// tenant registered.
     pub fn event_names(self) -> Vec<&'static str> {
