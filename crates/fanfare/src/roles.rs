@@ -113,15 +113,15 @@ impl Running {
     }
 
     fn take_in(&mut self, wired: &Wired) -> Router {
-        let acceptor = Acceptor::new(
-            Arc::clone(&wired.store),
-            Arc::clone(&wired.store_watch),
-            Arc::clone(&wired.broker),
-            Arc::clone(&wired.directory),
-            !wired.settings.is_embedded_broker(),
-            wired.metrics.clone(),
-        );
-        let acceptor = Arc::new(acceptor.with_traces(wired.traces.clone()));
+        let acceptor = Arc::new(Acceptor::new(ingest::Parts {
+            store: Arc::clone(&wired.store),
+            store_watch: Arc::clone(&wired.store_watch),
+            broker: Arc::clone(&wired.broker),
+            directory: Arc::clone(&wired.directory),
+            broker_stands_in: !wired.settings.is_embedded_broker(),
+            metrics: wired.metrics.clone(),
+            traces: wired.traces.clone(),
+        }));
         let intake = Intake::new(Arc::clone(&acceptor));
         self.spawn(|stop| intake.run(stop));
         let api = api::router(ApiState {

@@ -35,6 +35,9 @@ pub enum AcceptError {
     Submission(#[from] SubmissionError),
     #[error("the id {0} belongs to another event")]
     Conflict(EventId),
+    /// However often it is repeated.
+    #[error("the store refuses the event {0}")]
+    Unstorable(EventId),
     /// More events wait for the store than may; nothing was written.
     #[error("too many events are waiting to be stored")]
     Overloaded,
@@ -43,58 +46,39 @@ pub enum AcceptError {
     Unavailable { reason: String },
 }
 
+/// What events are taken in with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub store_watch: Arc<StoreWatch>,
+    pub broker: Arc<dyn Broker>,
+    pub directory: Arc<Directory>,
+    /// Whether events may go through the broker while the store is away. Not so where both live
+    /// on one disk.
+    pub broker_stands_in: bool,
+    pub metrics: Metrics,
+    pub traces: Traces,
+}
+
 /// The one way in.
 #[derive(Debug)]
 pub struct Acceptor {
-    directory: Arc<Directory>,
-    broker: Arc<dyn Broker>,
+    pub(crate) parts: Parts,
     commits: Group<Acceptance, Committed>,
-    store: Arc<StoreWatch>,
-    /// Whether events may go through the broker while the store is away. Not so where both live
-    /// on one disk.
-    broker_stands_in: bool,
-    metrics: Metrics,
-    traces: Traces,
 }
 
 impl Acceptor {
-    pub fn new(
-        store: Arc<dyn Store>,
-        watch: Arc<StoreWatch>,
-        broker: Arc<dyn Broker>,
-        directory: Arc<Directory>,
-        broker_stands_in: bool,
-        metrics: Metrics,
-    ) -> Self {
-        let committer = Committer::new(
-            store,
-            Arc::clone(&broker),
-            Arc::clone(&watch),
-            metrics.clone(),
-        );
+    pub fn new(parts: Parts) -> Self {
+        let committer = Committer::new(parts.clone());
         let limits = Limits {
             group_max: COMMIT_EVENTS_MAX,
             waiting_max: WAITING_EVENTS_MAX,
             ..Limits::default()
         };
-        let commits = Group::spawn(limits, metrics.group_sizes("accept"), move |batch| {
+        let commits = Group::spawn(limits, parts.metrics.group_sizes("accept"), move |batch| {
             Arc::clone(&committer).commit(batch)
         });
-        Self {
-            directory,
-            broker,
-            commits,
-            store: watch,
-            broker_stands_in,
-            metrics,
-            traces: Traces::default(),
-        }
-    }
-
-    /// The same, with traces.
-    #[must_use]
-    pub fn with_traces(self, traces: Traces) -> Self {
-        Self { traces, ..self }
+        Self { parts, commits }
     }
 
     /// Accepts one event that came over HTTP.
@@ -121,7 +105,7 @@ impl Acceptor {
     ) -> Vec<Result<Answer, AcceptError>> {
         let started = tokio::time::Instant::now();
         let now = ambient::now();
-        let snapshot = self.directory.snapshot();
+        let snapshot = self.parts.directory.snapshot();
         let mut pending = Vec::with_capacity(submissions.len());
         for submission in submissions {
             let acceptance =
@@ -129,7 +113,7 @@ impl Acceptor {
             pending.push(match acceptance {
                 Ok(mut prepared) => {
                     let event = Arc::clone(&prepared.whole.event);
-                    let span = prepared.begin(&self.traces);
+                    let span = prepared.begin(&self.parts.traces);
                     Ok((event, span, self.enqueue(prepared).await))
                 }
                 Err(error) => Err(error),
@@ -152,7 +136,8 @@ impl Acceptor {
             self.count(&answer, source);
             answers.push(answer);
         }
-        self.metrics
+        self.parts
+            .metrics
             .accept_seconds
             .observe(started.elapsed().as_secs_f64());
         answers
@@ -172,9 +157,7 @@ impl Acceptor {
         for (id, commit) in pending {
             answers.push(match commit.wait().await {
                 Ok(Ok(accepted)) => answer_of(id, accepted),
-                Ok(Err(error)) => Err(AcceptError::Unavailable {
-                    reason: error.to_string(),
-                }),
+                Ok(Err(error)) => Err(not_stored(id, &error)),
                 Err(Closed) => Err(shutting_down()),
             });
         }
@@ -198,12 +181,10 @@ impl Acceptor {
     ) -> Result<Answer, AcceptError> {
         match committed {
             Ok(accepted) => answer_of(event.id.clone(), accepted),
-            Err(error) if self.broker_stands_in => {
+            Err(error) if self.parts.broker_stands_in && is_away(&error) => {
                 self.send_through_broker(&event, trace, &error).await
             }
-            Err(error) => Err(AcceptError::Unavailable {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(not_stored(event.id.clone(), &error)),
         }
     }
 
@@ -220,16 +201,16 @@ impl Acceptor {
                 id: event.id.clone(),
                 trace,
             },
-            body: Bytes::from(canonical_json(event)),
+            body: Bytes::from(Submission::from(event).to_json()),
         };
-        match self.broker.publish(vec![publication]).await {
+        match self.parts.broker.publish(vec![publication]).await {
             Ok(()) => Ok(Answer {
                 id: event.id.clone(),
                 sequence: None,
                 duplicate: false,
             }),
             Err(broker_error) => {
-                self.metrics.dependency_failed("broker");
+                self.parts.metrics.dependency_failed("broker");
                 let reason = format!("{store_error}, and {broker_error}");
                 Err(AcceptError::Unavailable { reason })
             }
@@ -238,43 +219,25 @@ impl Acceptor {
 
     pub(crate) fn count(&self, answer: &Result<Answer, AcceptError>, source: &str) {
         let (Ok(result) | Err(result)) = label(answer);
-        self.metrics
+        self.parts
+            .metrics
             .events
             .with_label_values(&[source, result])
             .inc();
     }
 
-    pub(crate) fn count_rejected(&self, events: usize) {
-        let events = u64::try_from(events).unwrap_or(u64::MAX);
-        self.metrics
+    /// Counts an event that could not be read.
+    pub(crate) fn count_rejected(&self, source: &str) {
+        self.parts
+            .metrics
             .events
-            .with_label_values(&["amqp", "rejected"])
-            .inc_by(events);
+            .with_label_values(&[source, REJECTED])
+            .inc();
     }
 
     /// Whether more events wait for the store than may.
     pub(crate) fn is_overloaded(&self) -> bool {
         self.commits.is_full()
-    }
-
-    pub(crate) fn traces(&self) -> &Traces {
-        &self.traces
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    pub(crate) fn directory(&self) -> &Arc<Directory> {
-        &self.directory
-    }
-
-    pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
-        &self.broker
-    }
-
-    pub(crate) fn store_is_away(&self) -> bool {
-        self.store.is_away()
     }
 }
 
@@ -298,6 +261,8 @@ impl Committing {
     }
 }
 
+const REJECTED: &str = "rejected";
+
 const fn label(answer: &Result<Answer, AcceptError>) -> Result<&'static str, &'static str> {
     match answer {
         Ok(Answer {
@@ -305,7 +270,7 @@ const fn label(answer: &Result<Answer, AcceptError>) -> Result<&'static str, &'s
         }) => Ok("duplicate"),
         Ok(_) => Ok("new"),
         Err(AcceptError::Conflict(_)) => Err("conflict"),
-        Err(AcceptError::Submission(_)) => Err("rejected"),
+        Err(AcceptError::Submission(_) | AcceptError::Unstorable(_)) => Err(REJECTED),
         Err(AcceptError::Overloaded | AcceptError::Unavailable { .. }) => Err("unavailable"),
     }
 }
@@ -333,31 +298,24 @@ fn answer_of(id: EventId, accepted: Accepted) -> Result<Answer, AcceptError> {
     }
 }
 
+fn not_stored(id: EventId, error: &StoreError) -> AcceptError {
+    if is_away(error) {
+        let reason = error.to_string();
+        return AcceptError::Unavailable { reason };
+    }
+    AcceptError::Unstorable(id)
+}
+
+/// Whether the same events can be stored later.
+pub(crate) const fn is_away(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable { .. } => true,
+        StoreError::Conflict | StoreError::Corrupt(_) => false,
+    }
+}
+
 fn shutting_down() -> AcceptError {
     AcceptError::Unavailable {
         reason: "this process is shutting down".to_owned(),
     }
-}
-
-/// The event as its producer would have published it.
-fn canonical_json(event: &Event) -> Vec<u8> {
-    #[derive(serde::Serialize)]
-    struct Canonical<'a> {
-        id: &'a str,
-        r#type: &'a str,
-        occurred_at: model::Timestamp,
-        environment: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        product: Option<&'a str>,
-        data: &'a serde_json::value::RawValue,
-    }
-    serde_json::to_vec(&Canonical {
-        id: &event.id,
-        r#type: event.event_type.as_str(),
-        occurred_at: event.occurred_at,
-        environment: event.environment.as_str(),
-        product: event.product.as_deref(),
-        data: &event.data,
-    })
-    .expect("an event has only string keys")
 }

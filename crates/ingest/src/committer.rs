@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use broker::{Broker, Destination, Publication};
-use bytes::Bytes;
+use broker::Publication;
 use model::{Event, WORKS_PER_MESSAGE_MAX, Work};
-use store::{Acceptance, Accepted, Store, StoreError, StoreWatch};
-use telemetry::Metrics;
+use store::{Acceptance, Accepted, StoreError};
 use tokio::sync::Semaphore;
+
+use crate::acceptor::{Parts, is_away};
 
 /// Committed groups whose deliveries are on their way to the broker at most; what comes beyond
 /// is left to the sweeper.
@@ -16,50 +16,61 @@ pub(crate) type Committed = Result<Accepted, Arc<StoreError>>;
 
 /// Commits a group and sends its deliveries on their way.
 pub(crate) struct Committer {
-    store: Arc<dyn Store>,
-    broker: Arc<dyn Broker>,
-    watch: Arc<StoreWatch>,
+    parts: Parts,
     publishing: Arc<Semaphore>,
-    metrics: Metrics,
 }
 
 impl Committer {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        broker: Arc<dyn Broker>,
-        watch: Arc<StoreWatch>,
-        metrics: Metrics,
-    ) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            store,
-            broker,
-            watch,
+            parts,
             publishing: Arc::new(Semaphore::new(PUBLISHING_GROUPS_MAX)),
-            metrics,
         })
     }
 
     pub(crate) async fn commit(self: Arc<Self>, batch: Vec<Acceptance>) -> Vec<Committed> {
-        let error = if self.watch.is_away() {
-            StoreError::Unavailable {
+        match self.store(&batch).await {
+            Ok(accepted) => {
+                self.publish(batch, &accepted);
+                accepted.into_iter().map(Ok).collect()
+            }
+            Err(error) if batch.len() > 1 && !is_away(&error) => self.one_by_one(batch).await,
+            Err(error) => {
+                let error = Arc::new(error);
+                batch.iter().map(|_| Err(Arc::clone(&error))).collect()
+            }
+        }
+    }
+
+    /// Commits each event of a group that the store refuses by itself: one that cannot be stored
+    /// spoils no other.
+    async fn one_by_one(self: Arc<Self>, batch: Vec<Acceptance>) -> Vec<Committed> {
+        let mut committed = Vec::with_capacity(batch.len());
+        for acceptance in batch {
+            committed.push(match self.store(std::slice::from_ref(&acceptance)).await {
+                Ok(accepted) => {
+                    self.publish(vec![acceptance], &accepted);
+                    Ok(accepted[0])
+                }
+                Err(error) => Err(Arc::new(error)),
+            });
+        }
+        committed
+    }
+
+    async fn store(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, StoreError> {
+        if self.parts.store_watch.is_away() {
+            return Err(StoreError::Unavailable {
                 reason: "it does not answer",
                 source: "known away".into(),
-            }
-        } else {
-            match self.store.accept(&batch).await {
-                Ok(accepted) => {
-                    self.publish(batch, &accepted);
-                    return accepted.into_iter().map(Ok).collect();
-                }
-                Err(error) => {
-                    self.metrics.dependency_failed("store");
-                    self.watch.failed(&error);
-                    error
-                }
-            }
-        };
-        let error = Arc::new(error);
-        batch.iter().map(|_| Err(Arc::clone(&error))).collect()
+            });
+        }
+        let accepted = self.parts.store.accept(batch).await;
+        if let Err(error) = &accepted {
+            self.parts.metrics.dependency_failed("store");
+            self.parts.store_watch.failed(error);
+        }
+        accepted
     }
 
     /// Hands the new deliveries to the broker, behind the answer. One that the broker does not
@@ -82,16 +93,16 @@ impl Committer {
             return;
         }
         let Ok(permit) = Arc::clone(&self.publishing).try_acquire_owned() else {
-            self.metrics.publish_failed.inc_by(count);
+            self.parts.metrics.publish_failed.inc_by(count);
             return;
         };
         let committer = Arc::clone(self);
         tokio::spawn(async move {
-            match committer.broker.publish(publications).await {
-                Ok(()) => committer.metrics.published.inc_by(count),
+            match committer.parts.broker.publish(publications).await {
+                Ok(()) => committer.parts.metrics.published.inc_by(count),
                 Err(_) => {
-                    committer.metrics.publish_failed.inc_by(count);
-                    committer.metrics.dependency_failed("broker");
+                    committer.parts.metrics.publish_failed.inc_by(count);
+                    committer.parts.metrics.dependency_failed("broker");
                 }
             }
             drop(permit);
@@ -125,12 +136,6 @@ fn first_attempts(acceptance: Acceptance, sequence: Option<u64>) -> Vec<Publicat
         .collect();
     works
         .chunks(WORKS_PER_MESSAGE_MAX)
-        .map(|works| Publication {
-            to: Destination::Delivery {
-                urgent: works[0].is_urgent(),
-                due_at: None,
-            },
-            body: Bytes::from(Work::all_to_json(works)),
-        })
+        .map(|works| Publication::of_works(works, None))
         .collect()
 }

@@ -208,7 +208,7 @@ fn batch_result((index, answer): (usize, Result<Answer, AcceptError>)) -> BatchR
         },
         Err(error) => {
             let id = match &error {
-                AcceptError::Conflict(id) => Some(id.clone()),
+                AcceptError::Conflict(id) | AcceptError::Unstorable(id) => Some(id.clone()),
                 _ => None,
             };
             let detail = Some(error.to_string());
@@ -259,6 +259,7 @@ impl From<AcceptError> for ApiError {
             AcceptError::Submission(SubmissionError::Malformed(error)) => Self::malformed(error),
             AcceptError::Submission(SubmissionError::Invalid(errors)) => Self::invalid(errors),
             AcceptError::Conflict(_) => Self::conflict(error.to_string()),
+            AcceptError::Unstorable(_) => Self::internal(&error),
             AcceptError::Overloaded => Self::too_many_requests(OVERLOADED_RETRY_AFTER),
             AcceptError::Unavailable { reason } => {
                 Self::unavailable(reason, UNAVAILABLE_RETRY_AFTER)

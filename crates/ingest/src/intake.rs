@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Ack, Destination, Headers, Incoming, Publication, Queue};
-use model::{CLOUD_EVENT_TYPE, EventId, Submission, SubmissionError, TenantId};
+use model::{EventForm, EventId, EventLimits, Submission, SubmissionError, TenantId};
 use store::Snapshot;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,9 @@ use crate::prepare::{Prepared, prepare};
 const PREFETCH: u16 = 500;
 /// How long to wait before a dependency is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How events that were published over AMQP are counted.
+const AMQP: &str = "amqp";
 
 /// Reads what was published to `license.events`. What cannot be understood goes to the queue of
 /// rejected events with its reason; while the store is away, messages wait where they are.
@@ -28,7 +31,7 @@ impl Intake {
 
     /// Runs until `shutdown`; what is not committed by then comes again.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut consumer = self.acceptor.broker().consume(Queue::Intake, PREFETCH);
+        let mut consumer = self.acceptor.parts.broker.consume(Queue::Intake, PREFETCH);
         shutdown
             .run_until_cancelled(async {
                 while let Some(batch) = consumer.next_batch(PREFETCH.into()).await {
@@ -39,7 +42,7 @@ impl Intake {
     }
 
     async fn take_in(&self, batch: Vec<Incoming>) {
-        let directory = self.acceptor.directory().snapshot();
+        let directory = self.acceptor.parts.directory.snapshot();
         let now = ambient::now();
         let mut acceptances = Vec::new();
         let mut accepted = Vec::new();
@@ -50,10 +53,13 @@ impl Intake {
             });
             match acceptance {
                 Ok(mut acceptance) => {
-                    accepted.push((message, acceptance.begin(self.acceptor.traces())));
+                    accepted.push((message, acceptance.begin(&self.acceptor.parts.traces)));
                     acceptances.push(acceptance);
                 }
-                Err(reason) => rejected.push((message, reason.to_string())),
+                Err(reason) => {
+                    self.acceptor.count_rejected(AMQP);
+                    rejected.push((message, reason.to_string()));
+                }
             }
         }
         let answers = self.commit(acceptances).await;
@@ -73,12 +79,12 @@ impl Intake {
             let answers = self.acceptor.commit_all(acceptances.clone()).await;
             if !answers.iter().any(is_unavailable) {
                 for answer in &answers {
-                    self.acceptor.count(answer, "amqp");
+                    self.acceptor.count(answer, AMQP);
                 }
                 return answers;
             }
             tokio::time::sleep(RETRY_AFTER).await;
-            while self.acceptor.store_is_away() {
+            while self.acceptor.parts.store_watch.is_away() {
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -106,8 +112,13 @@ impl Intake {
                 )
             })
             .unzip();
-        self.acceptor.count_rejected(publications.len());
-        while let Err(error) = self.acceptor.broker().publish(publications.clone()).await {
+        while let Err(error) = self
+            .acceptor
+            .parts
+            .broker
+            .publish(publications.clone())
+            .await
+        {
             tracing::warn!(error = %error, "rejected events wait for the broker");
             tokio::time::sleep(RETRY_AFTER).await;
         }
@@ -139,12 +150,11 @@ fn read(message: &Incoming, directory: &Snapshot) -> Result<(TenantId, Submissio
     let tenant = tenant(&message.headers, directory)?;
     let known = |name: &str| directory.knows_event_type(&tenant, name);
     let content_type = message.headers.content_type.as_deref().unwrap_or_default();
-    let mut submission = if content_type.starts_with(CLOUD_EVENT_TYPE) {
-        Submission::from_cloud_event(&message.body, known)
-    } else {
-        Submission::parse(&message.body)
-    }
-    .map_err(Rejection::Submission)?;
+    let form = EventForm::of(content_type);
+    // It may be one that came over HTTP, while the store was away.
+    let limits = EventLimits::PASSED_ON;
+    let mut submission =
+        Submission::read(form, &message.body, limits, known).map_err(Rejection::Submission)?;
     if let (None, Some(id)) = (&submission.id, &message.headers.message_id) {
         submission.id = Some(EventId::new(id).map_err(Rejection::MessageId)?);
     }

@@ -14,7 +14,7 @@ mod prepare;
 mod sources;
 mod split;
 
-pub use acceptor::{AcceptError, Acceptor, Answer};
+pub use acceptor::{AcceptError, Acceptor, Answer, Parts};
 pub use batch::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 pub use http::{IngestState, openapi, router};
 pub use intake::Intake;

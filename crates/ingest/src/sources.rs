@@ -18,7 +18,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use web::{ApiError, Id, Json, Problems};
 
-use self::request::{Refused, Request, Taken, text};
+pub(crate) use self::request::text;
+use self::request::{Refused, Request, Taken};
 use crate::http::IngestState;
 
 pub(crate) fn routes() -> Router<IngestState> {
@@ -72,7 +73,7 @@ pub(crate) async fn take_in(
         }
         Err(Refused::Unavailable(error)) => (SourceResult::Unavailable, Err(error)),
     };
-    let requests = &state.acceptor.metrics().source_requests;
+    let requests = &state.acceptor.parts.metrics.source_requests;
     requests
         .with_label_values(&[dialect.name(), result.as_str()])
         .inc();

@@ -1,15 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use broker::{Destination, Incoming, Publication};
-use bytes::Bytes;
 use dialect::{Dialect, Received};
-use model::{
-    CLOUD_EVENT_TYPE, Environment, EventId, EventType, Source, Submission, TenantId, Timestamp,
-    is_test,
-};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use model::{EventForm, EventId, EventLimits, EventType, Source, Submission, TenantId, is_test};
 use store::Snapshot;
 
 use super::rejected::tenant_of;
@@ -26,12 +19,14 @@ pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Vec<Publi
         return from_source(message, &tenant, find(source, &tenant, snapshot)?);
     }
     let content_type = message.headers.content_type.as_deref().unwrap_or_default();
-    let body = if content_type.starts_with(CLOUD_EVENT_TYPE) {
-        let known = |name: &str| snapshot.knows_event_type(&tenant, name);
-        let event = Submission::from_cloud_event(&message.body, known);
-        canonical(&event.map_err(|error| error.to_string())?)
-    } else {
-        message.body.clone()
+    let body = match EventForm::of(content_type) {
+        // It is sent again as a canonical event: so it needs no content type of its own.
+        form @ EventForm::CloudEvent => {
+            let known = |name: &str| snapshot.knows_event_type(&tenant, name);
+            let event = Submission::read(form, &message.body, EventLimits::PASSED_ON, known);
+            event.map_err(|error| error.to_string())?.to_json().into()
+        }
+        EventForm::Canonical | EventForm::CloudEventBatch => message.body.clone(),
     };
     let hints = Hints::of(&body);
     let event_type = message
@@ -105,7 +100,7 @@ fn from_source(
                 id,
                 trace: None,
             };
-            let body = canonical(&submission);
+            let body = submission.to_json().into();
             Publication { to, body }
         });
     Ok(events.collect())
@@ -126,53 +121,5 @@ impl Hints {
             id: text("id").and_then(|id| EventId::new(id).ok()),
             event_type: text("type").and_then(|name| name.parse().ok()),
         }
-    }
-}
-
-/// A canonical event, as a body.
-#[derive(Serialize)]
-struct Canonical<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a EventId>,
-    #[serde(rename = "type")]
-    event_type: &'a EventType,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    occurred_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    environment: Option<Environment>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    product: Option<&'a str>,
-    data: &'a Arc<RawValue>,
-}
-
-/// A CloudEvent is sent again as a canonical event: so it needs no content type of its own.
-fn canonical(submission: &Submission) -> Bytes {
-    let event = Canonical {
-        id: submission.id.as_ref(),
-        event_type: &submission.event_type,
-        occurred_at: submission.occurred_at,
-        environment: submission.environment,
-        product: submission.product.as_deref(),
-        data: &submission.data,
-    };
-    serde_json::to_vec(&event)
-        .expect("an event is plain data")
-        .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cloud_event_becomes_the_canonical_event_it_stands_for() {
-        let body = br#"{"specversion":"1.0","id":"e1","source":"/s","type":"com.x.license.created",
-            "time":"2026-04-15T12:00:00Z","data":{"n":1.0,"license":{"id":"l"}}}"#;
-        let known = |name: &str| name == "license.created";
-        let body = canonical(&Submission::from_cloud_event(body, known).unwrap());
-        let read = Submission::parse(&body).unwrap();
-        assert_eq!(read.id.as_deref(), Some("e1"));
-        assert_eq!(read.event_type.as_str(), "license.created");
-        assert_eq!(read.data.get(), r#"{"n":1.0,"license":{"id":"l"}}"#);
     }
 }

@@ -143,7 +143,7 @@ impl Request<'_> {
                     duplicate: true, ..
                 }) => taken.duplicates += 1,
                 Ok(_) => taken.accepted += 1,
-                Err(AcceptError::Submission(error)) => {
+                Err(error @ (AcceptError::Submission(_) | AcceptError::Unstorable(_))) => {
                     taken.unmapped.get_or_insert(error.to_string());
                 }
                 Err(error @ AcceptError::Conflict(_)) => {
@@ -203,10 +203,14 @@ impl Request<'_> {
             at: self.now,
             headers: headers.into(),
         };
-        let published = self.state.acceptor.broker();
+        let published = &self.state.acceptor.parts.broker;
         let published = published.publish(vec![Publication { to, body }]).await;
         published.map_err(|_| {
-            self.state.acceptor.metrics().dependency_failed("broker");
+            self.state
+                .acceptor
+                .parts
+                .metrics
+                .dependency_failed("broker");
             let reason = "the request cannot be set aside: the broker is unavailable";
             ApiError::unavailable(reason, web::ASK_AGAIN_AFTER)
         })
@@ -214,6 +218,6 @@ impl Request<'_> {
 }
 
 /// A header's value, where it is text.
-pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
