@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use model::{
-    BinaryAttributes, CLOUD_EVENT_BATCH_TYPE, CLOUD_EVENT_TYPE, EVENT_BYTES_MAX, EventId, Role,
-    Submission, SubmissionError, TRACE_PARENT_HEADER, TenantId, TraceParent,
+    BinaryAttributes, EVENT_BYTES_MAX, EventForm, EventId, EventLimits, Role, Submission,
+    SubmissionError, TRACE_PARENT_HEADER, TenantId, TraceParent, percent_decode,
 };
 use serde::Serialize;
 use store::Directory;
@@ -21,8 +21,8 @@ use utoipa::{OpenApi, ToSchema};
 use web::{ApiError, Json, Principal, Problems, read_body};
 
 use crate::acceptor::{AcceptError, Acceptor, Answer, HTTP};
-use crate::batch::{BATCH_BYTES_MAX, BatchError, BatchForm, read_batch};
-use crate::sources;
+use crate::batch::{BATCH_BYTES_MAX, BatchError, read_batch};
+use crate::sources::{self, text};
 
 /// What a client is told to wait when nothing durable can be reached.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -124,22 +124,14 @@ async fn publish(
 ) -> Result<Response, ApiError> {
     principal.require(Role::Publisher)?;
     let tenant = principal.tenant()?;
-    let content_type = content_type(&headers);
-    if content_type.starts_with(CLOUD_EVENT_BATCH_TYPE) {
+    if form(&headers) == EventForm::CloudEventBatch {
         let body = read_body(body, BATCH_BYTES_MAX).await?;
-        return batch(&state, tenant, &headers, &body, BatchForm::CloudEvents).await;
+        return batch(&state, tenant, &headers, &body).await;
     }
     let body = read_body(body, EVENT_BYTES_MAX).await?;
     let snapshot = state.directory.snapshot();
     let known = |name: &str| snapshot.knows_event_type(tenant, name);
-    let submission = if content_type.starts_with(CLOUD_EVENT_TYPE) {
-        Submission::from_cloud_event(&body, known)
-    } else if headers.contains_key("ce-specversion") {
-        Submission::from_binary_cloud_event(&binary_attributes(&headers), &body, known)
-    } else {
-        Submission::parse(&body)
-    };
-    let mut submission = submission.map_err(AcceptError::Submission)?;
+    let mut submission = read(&headers, &body, known).map_err(AcceptError::Submission)?;
     submission.trace = trace_parent(&headers);
     let answer = state.acceptor.accept(tenant, submission).await?;
     Ok((StatusCode::ACCEPTED, Json(AcceptedEvent::from(answer))).into_response())
@@ -161,13 +153,8 @@ async fn publish_batch(
     body: Body,
 ) -> Result<Response, ApiError> {
     principal.require(Role::Publisher)?;
-    let form = if content_type(&headers).starts_with("application/cloudevents") {
-        BatchForm::CloudEvents
-    } else {
-        BatchForm::Canonical
-    };
     let body = read_body(body, BATCH_BYTES_MAX).await?;
-    batch(&state, principal.tenant()?, &headers, &body, form).await
+    batch(&state, principal.tenant()?, &headers, &body).await
 }
 
 async fn batch(
@@ -175,11 +162,10 @@ async fn batch(
     tenant: &TenantId,
     headers: &HeaderMap,
     body: &Bytes,
-    form: BatchForm,
 ) -> Result<Response, ApiError> {
     let snapshot = state.directory.snapshot();
     let known = |name: &str| snapshot.knows_event_type(tenant, name);
-    let mut submissions = read_batch(body, form, known)?;
+    let mut submissions = read_batch(body, form(headers), known)?;
     let trace = trace_parent(headers);
     for submission in submissions.iter_mut().flatten() {
         submission.trace = trace;
@@ -231,23 +217,47 @@ fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
     text.parse().ok()
 }
 
-fn content_type(headers: &HeaderMap) -> &str {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+fn form(headers: &HeaderMap) -> EventForm {
+    EventForm::of(text(headers, CONTENT_TYPE.as_str()).unwrap_or_default())
 }
 
-fn binary_attributes(headers: &HeaderMap) -> BinaryAttributes<'_> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    BinaryAttributes {
-        specversion: text("ce-specversion"),
-        id: text("ce-id"),
-        event_type: text("ce-type"),
-        time: text("ce-time"),
-        environment: text("ce-environment"),
-        product: text("ce-product"),
+fn read(
+    headers: &HeaderMap,
+    body: &[u8],
+    known: impl Fn(&str) -> bool,
+) -> Result<Submission, SubmissionError> {
+    let form = form(headers);
+    if form == EventForm::Canonical && headers.contains_key("ce-specversion") {
+        return read_binary(headers, body, known);
     }
+    Submission::read(form, body, EventLimits::SUBMITTED, known)
+}
+
+fn read_binary(
+    headers: &HeaderMap,
+    body: &[u8],
+    known: impl Fn(&str) -> bool,
+) -> Result<Submission, SubmissionError> {
+    let names = [
+        "ce-specversion",
+        "ce-id",
+        "ce-type",
+        "ce-time",
+        "ce-environment",
+        "ce-product",
+    ];
+    let values = names.map(|name| text(headers, name).map(percent_decode));
+    let [specversion, id, event_type, time, environment, product] =
+        values.each_ref().map(Option::as_deref);
+    let attributes = BinaryAttributes {
+        specversion,
+        id,
+        event_type,
+        time,
+        environment,
+        product,
+    };
+    Submission::from_binary_cloud_event(&attributes, body, known)
 }
 
 impl From<AcceptError> for ApiError {
@@ -271,8 +281,46 @@ impl From<AcceptError> for ApiError {
 impl From<BatchError> for ApiError {
     fn from(error: BatchError) -> Self {
         match error {
-            BatchError::TooMany(_) => Self::too_large(error.to_string()),
+            BatchError::TooMany => Self::too_large(error.to_string()),
             BatchError::Malformed(error) => Self::malformed(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::is_catalogued;
+
+    use super::*;
+
+    fn read_with(headers: &[(&'static str, &'static str)], body: &str) -> Submission {
+        let headers = headers.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        read(&headers.collect(), body.as_bytes(), is_catalogued).unwrap()
+    }
+
+    #[test]
+    fn a_media_type_is_recognized_in_any_case() {
+        let headers = [(
+            "content-type",
+            "Application/CloudEvents+JSON; charset=utf-8",
+        )];
+        let body =
+            r#"{"specversion":"1.0","id":"e1","source":"/s","type":"license.created","data":{}}"#;
+        assert_eq!(read_with(&headers, body).id.as_deref(), Some("e1"));
+    }
+
+    #[test]
+    fn attributes_of_binary_mode_are_percent_decoded() {
+        let headers = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "e1"),
+            ("ce-type", "license.created"),
+            ("ce-product", "Zo%C3%AB%20%22pro%22"),
+        ];
+        let submission = read_with(&headers, "{}");
+        assert_eq!(submission.product.as_deref(), Some("Zoë \"pro\""));
     }
 }
