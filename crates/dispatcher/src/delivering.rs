@@ -61,8 +61,13 @@ impl Dispatcher {
             return self.hold(work, HoldReason::EndpointDisabled).await;
         }
         match self.claims.claim(work, &lane.policy).await {
-            Some(Claim::Granted { troubled, .. }) => {
-                self.attempt(work, &endpoint, &lane, permit, troubled).await
+            Some(Claim::Granted { probe, troubled }) => {
+                let granted = Granted {
+                    permit,
+                    probe,
+                    troubled,
+                };
+                self.attempt(work, &endpoint, &lane, granted).await
             }
             // Somebody else has it; if they die, the sweeper finds the delivery.
             Some(Claim::Busy | Claim::Done { succeeded: false }) => End::Done,
@@ -148,14 +153,13 @@ impl Dispatcher {
         work: &Work,
         endpoint: &Arc<Endpoint>,
         lane: &Lane,
-        permit: Permit,
-        troubled: bool,
+        granted: Granted,
     ) -> End {
         let metrics = &self.parts.metrics;
         metrics.in_flight.inc();
-        let sent = self.send(work, endpoint, lane).await;
+        let sent = self.send(work, endpoint, lane, granted.probe).await;
         metrics.in_flight.dec();
-        drop(permit);
+        drop(granted.permit);
         let Some(Sent {
             reply,
             started_at,
@@ -177,13 +181,13 @@ impl Dispatcher {
         let settled = match next {
             Next::Delivered => Settled::Succeeded,
             // A failed batch is one failure of the endpoint.
-            _ if !leads => Settled::Released,
+            Next::RetryAt(_) | Next::Exhausted | Next::Gone if !leads => Settled::Uncounted,
             Next::RetryAt(_) | Next::Exhausted | Next::Gone => Settled::Failed,
         };
         lane.finished(next == Next::Delivered);
         let change = self
             .claims
-            .settle(work, &lane.policy, settled, troubled)
+            .settle(work, &lane.policy, settled, granted.troubled)
             .await;
         self.circuit_changed(endpoint, lane, change);
 
@@ -220,10 +224,18 @@ impl Dispatcher {
     }
 
     /// Makes the request, alone or with others. Retries go alone, so that an event that its
-    /// receiver refuses spoils its neighbours no second time, and urgent events do not wait.
-    async fn send(&self, work: &Work, endpoint: &Arc<Endpoint>, lane: &Lane) -> Option<Sent> {
+    /// receiver refuses spoils its neighbours no second time; urgent events do not wait; and what
+    /// a probe finds out counts for the circuit.
+    async fn send(
+        &self,
+        work: &Work,
+        endpoint: &Arc<Endpoint>,
+        lane: &Lane,
+        probe: bool,
+    ) -> Option<Sent> {
         if work.attempt == 1
             && !work.is_urgent()
+            && !probe
             && let Some(batcher) = lane.batcher(&self.exchanges)
         {
             return batcher.send(work, endpoint).await;
@@ -333,6 +345,15 @@ pub(crate) enum End {
     Held,
     /// The process is ending; the message goes back.
     Unfinished,
+}
+
+/// What an attempt has been granted.
+struct Granted {
+    permit: Permit,
+    /// It finds out whether the endpoint is back.
+    probe: bool,
+    /// The circuit must hear of a success.
+    troubled: bool,
 }
 
 /// How a delivery got past its lane.

@@ -93,7 +93,7 @@ impl InProcess {
             let probing = slot.current() == Some(Mark::Probing);
             match settlement.settled {
                 Settled::Succeeded => slot.finish(true, done_until),
-                Settled::Failed => slot.finish(false, done_until),
+                Settled::Failed | Settled::Uncounted => slot.finish(false, done_until),
                 Settled::Released => slot.release(),
             }
             probing
@@ -108,13 +108,13 @@ impl InProcess {
                     endpoint.circuit.straggler_failed(settlement.policy, now)
                 }
             }),
-            Settled::Released if probing => {
+            Settled::Uncounted | Settled::Released if probing => {
                 self.endpoints.with(settlement.endpoint, now, |known| {
                     known.circuit.released(now)
                 });
                 CircuitChange::None
             }
-            Settled::Released => CircuitChange::None,
+            Settled::Uncounted | Settled::Released => CircuitChange::None,
         }
     }
 }

@@ -55,6 +55,9 @@ pub struct Settlement {
 pub enum Settled {
     Succeeded,
     Failed,
+    /// It failed, which says nothing of the endpoint: its circuit hears of no failure, and a probe
+    /// may go to another.
+    Uncounted,
     /// No attempt was made; the claim is free again and a probe may go to another.
     Released,
 }
@@ -73,7 +76,7 @@ pub trait SharedState: Send + Sync + std::fmt::Debug + 'static {
         now: Timestamp,
     ) -> Result<Vec<Claim>, SharedStateError>;
 
-    /// Ends claims; one round trip for the batch. A succeeded or failed attempt answers
+    /// Ends claims; one round trip for the batch. An attempt that was made answers
     /// [`Claim::Done`] for [`DONE_KEPT`](crate::DONE_KEPT) from then on.
     async fn settle(
         &self,

@@ -122,6 +122,7 @@ fn ending(settlement: &Settlement) -> u8 {
         Settled::Succeeded if settlement.troubled => b't',
         Settled::Succeeded => b's',
         Settled::Failed => b'f',
+        Settled::Uncounted => b'u',
         Settled::Released => b'r',
     }
 }

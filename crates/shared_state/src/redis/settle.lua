@@ -2,8 +2,9 @@
 --
 -- KEYS: the circuits of the endpoints, then the attempt of each item.
 -- ARGV: now in ms; how many endpoints; for each item one letter, how it ended ("s"ucceeded,
---       succeeded and the circuit must hear of it: "t", "f"ailed, "r"eleased); for each item one
---       byte, its group; then for each group: its endpoint, after how many failures it opens.
+--       succeeded and the circuit must hear of it: "t", "f"ailed, failed "u"ncounted, "r"eleased);
+--       for each item one byte, its group; then for each group: its endpoint, after how many
+--       failures it opens.
 -- Answer: one letter for each item, what it did to the circuit; nothing if none did anything.
 
 local now = tonumber(ARGV[1])
@@ -60,23 +61,41 @@ local function end_succeeded(i, key)
 end
 
 -- delivery::Circuit::released
+local function release_probe(i)
+  local endpoint = group(i)
+  local circuit = circuit_of(endpoint)
+  if circuit.state == 'half_open' then
+    circuit.state, circuit.at = 'open', now
+    changed[endpoint] = true
+  end
+end
+
+local function end_uncounted(i, key)
+  local known = redis.call('GET', key)
+  redis.call('SET', key, 'f', 'PX', DONE_KEPT)
+  if known == 'p' then
+    release_probe(i)
+  end
+  return '-'
+end
+
 local function end_released(i, key)
   local known = redis.call('GET', key)
   if known == 'b' or known == 'p' then
     redis.call('DEL', key)
   end
   if known == 'p' then
-    local endpoint = group(i)
-    local circuit = circuit_of(endpoint)
-    if circuit.state == 'half_open' then
-      circuit.state, circuit.at = 'open', now
-      changed[endpoint] = true
-    end
+    release_probe(i)
   end
   return '-'
 end
 
-local ends = {[102] = end_failed, [114] = end_released, [116] = end_succeeded}
+local ends = {
+  [102] = end_failed,
+  [114] = end_released,
+  [116] = end_succeeded,
+  [117] = end_uncounted,
+}
 
 for i = 1, #endings do
   local ending = ends[string.byte(endings, i)]

@@ -142,6 +142,7 @@ fn any_settled() -> impl Strategy<Value = Settled> {
     prop_oneof![
         4 => Just(Settled::Failed),
         1 => Just(Settled::Succeeded),
+        1 => Just(Settled::Uncounted),
         1 => Just(Settled::Released),
     ]
 }

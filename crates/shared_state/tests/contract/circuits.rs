@@ -11,6 +11,8 @@ on_both_adapters! {
     a_lost_probe_makes_room_for_another,
     a_released_probe_makes_room_for_another_at_once,
     a_successful_probe_closes_the_circuit,
+    a_failure_that_does_not_count_leaves_the_circuit_alone,
+    a_probe_that_does_not_count_makes_room_for_another_at_once,
     a_straggler_neither_ends_the_probing_nor_lengthens_the_time,
     a_refused_attempt_claims_nothing,
     a_reset_closes_the_circuit,
@@ -151,6 +153,37 @@ async fn a_successful_probe_closes_the_circuit(state: Arc<dyn SharedState>) {
         Attempt::to(endpoint).claim(&*state, probe_at).await,
         GRANTED
     );
+}
+
+async fn a_failure_that_does_not_count_leaves_the_circuit_alone(state: Arc<dyn SharedState>) {
+    let endpoint = new_endpoint();
+    for _ in 0..2 * POLICY.open_after {
+        let attempt = Attempt::to(endpoint);
+        assert_eq!(attempt.claim(&*state, now()).await, GRANTED);
+        let change = attempt.settle(&*state, Settled::Uncounted, now()).await;
+        assert_eq!(change, CircuitChange::None);
+        let again = attempt.claim(&*state, now()).await;
+        assert_eq!(again, Claim::Done { succeeded: false });
+    }
+    assert_eq!(circuit(&*state, endpoint).await, Circuit::default());
+}
+
+async fn a_probe_that_does_not_count_makes_room_for_another_at_once(state: Arc<dyn SharedState>) {
+    let (endpoint, start) = (new_endpoint(), now());
+    open(&*state, endpoint, start).await;
+    let probe_at = start.plus(PROBE_AFTER);
+    let probe = Attempt::to(endpoint);
+    assert_eq!(probe.claim(&*state, probe_at).await, PROBE);
+    let change = probe.settle(&*state, Settled::Uncounted, probe_at).await;
+    assert_eq!(change, CircuitChange::None);
+    let state_now = circuit(&*state, endpoint).await.state;
+    let open_again = CircuitState::Open {
+        probe_at,
+        open_for: PROBE_AFTER,
+    };
+    assert_eq!(state_now, open_again);
+    let next = Attempt::to(endpoint).claim(&*state, probe_at).await;
+    assert_eq!(next, PROBE);
 }
 
 async fn a_straggler_neither_ends_the_probing_nor_lengthens_the_time(state: Arc<dyn SharedState>) {
