@@ -86,6 +86,7 @@ impl From<Attempt> for AttemptView {
             started_at: attempt.started_at,
             response: ResponseView::new(
                 attempt.outcome,
+                attempt.error_detail,
                 attempt.duration,
                 &attempt.response_headers,
                 &attempt.response_body,
@@ -102,6 +103,9 @@ pub(crate) struct ResponseView {
     /// What kept the request from being answered.
     #[schema(value_type = Option<String>, example = "connection_refused")]
     error: Option<ErrorClass>,
+    /// What `error` does not say, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_detail: Option<String>,
     duration_ms: f64,
     /// What `Retry-After` asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,7 @@ enum OutcomeName {
 impl ResponseView {
     pub(crate) fn new(
         outcome: Outcome,
+        error_detail: Option<String>,
         duration: Duration,
         headers: &[(String, String)],
         body: &[u8],
@@ -156,6 +161,7 @@ impl ResponseView {
             outcome: name,
             status_code,
             error,
+            error_detail,
             duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
             retry_after_s: retry_after.map(|after| after.as_secs()),
             response_headers,
@@ -176,7 +182,13 @@ mod tests {
         };
         let headers =
             [("a", "1"), ("b", "2"), ("a", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        let view = ResponseView::new(outcome, Duration::from_micros(1_500), &headers, b"\xff!");
+        let view = ResponseView::new(
+            outcome,
+            None,
+            Duration::from_micros(1_500),
+            &headers,
+            b"\xff!",
+        );
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!(json["outcome"], "failed");
         assert_eq!(json["status_code"], 503);
@@ -186,9 +198,11 @@ mod tests {
         assert_eq!(json["response_body"], "\u{fffd}!");
 
         let outcome = Outcome::Unanswered(ErrorClass::TlsFailed);
-        let view = ResponseView::new(outcome, Duration::ZERO, &[], b"");
+        let detail = Some("in words".to_owned());
+        let view = ResponseView::new(outcome, detail, Duration::ZERO, &[], b"");
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!(json["error"], "tls_failed");
+        assert_eq!(json["error_detail"], "in words");
         assert_eq!(json["status_code"], serde_json::Value::Null);
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use model::{Outcome, Timestamp};
+use model::{ErrorClass, Outcome, Timestamp};
 
 use crate::RetrySchedule;
 
@@ -16,6 +16,8 @@ pub enum Next {
     Exhausted,
     /// 410, or what else the schedule says: the endpoint wants nothing more, ever.
     Gone,
+    /// Nothing could be sent, and no later attempt could. The endpoint is not to blame.
+    Unsendable,
 }
 
 /// Decides what follows the attempt at `position` of its schedule (from 1), which ended `now`.
@@ -41,6 +43,7 @@ pub fn decide(
             status: 429 | 503,
             retry_after,
         } => retry_after,
+        Outcome::Unanswered(ErrorClass::RenderFailed) => return Next::Unsendable,
         Outcome::Answered { .. } | Outcome::Unanswered(_) => None,
     };
     let Some(delay) = schedule.delay_after(position) else {
@@ -53,7 +56,7 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
-    use model::{ErrorClass, Jitter};
+    use model::Jitter;
     use proptest::prelude::*;
 
     use super::*;
@@ -107,6 +110,9 @@ mod tests {
         check(answered(530), 1, Next::Gone);
         check(Outcome::Unanswered(ErrorClass::Timeout), 1, retry_in(60));
         check(Outcome::Unanswered(ErrorClass::Timeout), 3, Next::Exhausted);
+        let unsendable = Outcome::Unanswered(ErrorClass::RenderFailed);
+        check(unsendable, 1, Next::Unsendable);
+        check(unsendable, 3, Next::Unsendable);
         check(hinted(429, 10), 1, retry_in(60));
         check(hinted(429, 61), 1, retry_in(61));
         check(hinted(503, 86_400), 1, retry_in(86_400));
@@ -128,7 +134,9 @@ mod tests {
                 status,
                 retry_after
             }),
-            prop::sample::select(ErrorClass::ALL).prop_map(Outcome::Unanswered),
+            prop::sample::select(ErrorClass::ALL)
+                .prop_filter("final", |class| *class != ErrorClass::RenderFailed)
+                .prop_map(Outcome::Unanswered),
         ]
     }
 
@@ -139,7 +147,9 @@ mod tests {
     fn retry_at(next: Next) -> Timestamp {
         match next {
             Next::RetryAt(at) => at,
-            Next::Delivered | Next::Exhausted | Next::Gone => panic!("not a retry: {next:?}"),
+            Next::Delivered | Next::Exhausted | Next::Gone | Next::Unsendable => {
+                panic!("not a retry: {next:?}")
+            }
         }
     }
 
@@ -152,7 +162,9 @@ mod tests {
                 match decide(outcome, attempts, &schedule, Duration::ZERO, NOW) {
                     Next::RetryAt(_) => {}
                     Next::Exhausted => break,
-                    next @ (Next::Delivered | Next::Gone) => prop_assert!(false, "{next:?}"),
+                    next @ (Next::Delivered | Next::Gone | Next::Unsendable) => {
+                        prop_assert!(false, "{next:?}");
+                    }
                 }
             }
             prop_assert_eq!(attempts as usize, schedule.delays.len() + 1);

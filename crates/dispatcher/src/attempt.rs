@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dialect::{Delivered, Dialect, Rendered};
+use dialect::{Delivered, Dialect, RenderError, Rendered};
 use model::{
     Attempt, AttemptId, Endpoint, ErrorClass, Outcome, RESPONSE_BODY_KEPT_MAX, TRACE_PARENT_HEADER,
     Timestamp, TraceParent, Work,
@@ -21,6 +21,33 @@ pub(crate) struct Exchanges {
     traces: Traces,
 }
 
+/// One request to make: for one delivery, or for a batch to the same endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exchange<'a> {
+    works: &'a [Work],
+    endpoint: &'a Endpoint,
+    now: Timestamp,
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) const fn new(works: &'a [Work], endpoint: &'a Endpoint, now: Timestamp) -> Self {
+        Self {
+            works,
+            endpoint,
+            now,
+        }
+    }
+}
+
+/// Why there is nothing to send.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unrenderable {
+    #[error("this version does not know the endpoint's dialect")]
+    Dialect,
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
 impl Exchanges {
     pub(crate) fn new(sender: Arc<Sender>, directory: Arc<Directory>, traces: Traces) -> Arc<Self> {
         Arc::new(Self {
@@ -31,20 +58,29 @@ impl Exchanges {
         })
     }
 
-    /// Renders, signs and sends: one request, at most `timeout` long, for one delivery or for a
-    /// batch to the same endpoint.
-    pub(crate) async fn make(
+    /// Renders, signs and sends: one request, at most `timeout` long.
+    pub(crate) async fn make(&self, exchange: Exchange<'_>, timeout: Duration) -> Reply {
+        let rendered = self.render(exchange);
+        self.send(exchange, rendered, timeout).await
+    }
+
+    /// Sends what was rendered, or answers why it was not.
+    pub(crate) async fn send(
         &self,
-        works: &[Work],
-        endpoint: &Endpoint,
+        exchange: Exchange<'_>,
+        rendered: Result<Rendered, Unrenderable>,
         timeout: Duration,
-        now: Timestamp,
     ) -> Reply {
+        let Exchange {
+            works,
+            endpoint,
+            now,
+        } = exchange;
         let begin = |work| self.traces.attempt(work, now);
         let spans: Vec<_> = works.iter().filter_map(begin).collect();
         let trace = spans.first().map(Span::trace_parent);
-        let reply = match self.render(works, endpoint, now) {
-            Some(mut rendered) => {
+        let reply = match rendered {
+            Ok(mut rendered) => {
                 if let Some(trace) = trace {
                     send_along(trace, &mut rendered, endpoint);
                 }
@@ -56,8 +92,9 @@ impl Exchanges {
                 };
                 self.sender.send(request).await
             }
-            None => Reply {
+            Err(reason) => Reply {
                 outcome: Outcome::Unanswered(ErrorClass::RenderFailed),
+                error_detail: Some(reason.to_string()),
                 duration: Duration::ZERO,
                 headers: Vec::new(),
                 body: Vec::new(),
@@ -69,7 +106,12 @@ impl Exchanges {
         reply
     }
 
-    fn render(&self, works: &[Work], endpoint: &Endpoint, now: Timestamp) -> Option<Rendered> {
+    pub(crate) fn render(&self, exchange: Exchange<'_>) -> Result<Rendered, Unrenderable> {
+        let Exchange {
+            works,
+            endpoint,
+            now,
+        } = exchange;
         let keys = self.key_ring.of(endpoint, &self.directory.snapshot());
         let batch: Vec<_> = works
             .iter()
@@ -81,7 +123,8 @@ impl Exchanges {
                 now,
             })
             .collect();
-        Dialect::of(endpoint)?.render_batch(&batch).ok()
+        let dialect = Dialect::of(endpoint).ok_or(Unrenderable::Dialect)?;
+        Ok(dialect.render_batch(&batch)?)
     }
 }
 
@@ -107,6 +150,7 @@ pub(crate) fn attempt(work: &Work, reply: Reply, started_at: Timestamp) -> Attem
         started_at,
         duration: reply.duration,
         outcome: reply.outcome,
+        error_detail: reply.error_detail,
         response_headers: reply.headers,
         response_body,
     }

@@ -9,7 +9,7 @@ use sender::Reply;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::attempt::Exchanges;
+use crate::attempt::{Exchange, Exchanges};
 
 /// Deliveries on their way into a batch at most; beyond that they wait in the lane.
 const ENTERING_MAX: usize = 64;
@@ -120,14 +120,42 @@ fn data_bytes(entry: &Entry) -> usize {
 async fn send(batching: &Batching, batch: Vec<Entry>) {
     let started_at = ambient::now();
     let endpoint = Arc::clone(&batch[0].endpoint);
-    let (works, answers): (Vec<_>, Vec<_>) = batch
+    let Batching {
+        exchanges, timeout, ..
+    } = batching;
+    let (mut works, mut answers): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|entry| (entry.work, entry.sent))
         .unzip();
-    let reply = batching
-        .exchanges
-        .make(&works, &endpoint, batching.timeout, started_at)
-        .await;
+    let mut rendered = exchanges.render(Exchange::new(&works, &endpoint, started_at));
+    if rendered.is_err() && works.len() > 1 {
+        // What cannot be rendered does not take its neighbours down: they leave without it.
+        let alone = |work: &Work| {
+            let work = std::slice::from_ref(work);
+            exchanges.render(Exchange::new(work, &endpoint, started_at))
+        };
+        let (good, bad): (Vec<_>, Vec<_>) = works
+            .into_iter()
+            .zip(answers)
+            .partition(|(work, _)| alone(work).is_ok());
+        for (work, answer) in bad {
+            let work = [work];
+            let exchange = Exchange::new(&work, &endpoint, started_at);
+            let reply = exchanges.make(exchange, *timeout).await;
+            tell(vec![answer], &reply, started_at);
+        }
+        if good.is_empty() {
+            return;
+        }
+        (works, answers) = good.into_iter().unzip();
+        rendered = exchanges.render(Exchange::new(&works, &endpoint, started_at));
+    }
+    let exchange = Exchange::new(&works, &endpoint, started_at);
+    let reply = exchanges.send(exchange, rendered, *timeout).await;
+    tell(answers, &reply, started_at);
+}
+
+fn tell(answers: Vec<oneshot::Sender<Sent>>, reply: &Reply, started_at: Timestamp) {
     for (index, answer) in answers.into_iter().enumerate() {
         let _gave_up = answer.send(Sent {
             reply: reply.clone(),

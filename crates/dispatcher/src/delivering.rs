@@ -15,7 +15,7 @@ use store::{Record, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use crate::Dispatcher;
-use crate::attempt::{attempt, label};
+use crate::attempt::{Exchange, attempt, label};
 use crate::batches::Sent;
 use crate::claims::Known;
 use crate::lane::{Entry, Lane, Permit};
@@ -178,16 +178,12 @@ impl Dispatcher {
             by_customer.attempted(endpoint.id, label(outcome), seconds);
         }
         let next = decide(work.position(), outcome, &lane.schedule, now);
-        let settled = match next {
-            Next::Delivered => Settled::Succeeded,
-            // A failed batch is one failure of the endpoint.
-            Next::RetryAt(_) | Next::Exhausted | Next::Gone if !leads => Settled::Uncounted,
-            Next::RetryAt(_) | Next::Exhausted | Next::Gone => Settled::Failed,
-        };
-        lane.finished(next == Next::Delivered);
+        if next != Next::Unsendable {
+            lane.finished(next == Next::Delivered);
+        }
         let change = self
             .claims
-            .settle(work, &lane.policy, settled, granted.troubled)
+            .settle(work, &lane.policy, settled(next, leads), granted.troubled)
             .await;
         self.circuit_changed(endpoint, lane, change);
 
@@ -220,6 +216,7 @@ impl Dispatcher {
                 self.disabling.disable(endpoint.id, DisabledReason::Gone);
                 self.record(work, attempt, Verdict::Failed).await
             }
+            Next::Unsendable => self.record(work, attempt, Verdict::Failed).await,
         }
     }
 
@@ -241,10 +238,8 @@ impl Dispatcher {
             return batcher.send(work, endpoint).await;
         }
         let started_at = ambient::now();
-        let works = std::slice::from_ref(work);
-        let timeout = lane.policy.timeout;
-        let exchange = self.exchanges.make(works, endpoint, timeout, started_at);
-        let reply = exchange.await;
+        let exchange = Exchange::new(std::slice::from_ref(work), endpoint, started_at);
+        let reply = self.exchanges.make(exchange, lane.policy.timeout).await;
         Some(Sent {
             reply,
             started_at,
@@ -345,6 +340,16 @@ pub(crate) enum End {
     Held,
     /// The process is ending; the message goes back.
     Unfinished,
+}
+
+/// What the circuit hears of an attempt. A failed batch is one failure of the endpoint; what could
+/// not be sent is none.
+const fn settled(next: Next, leads: bool) -> Settled {
+    match next {
+        Next::Delivered => Settled::Succeeded,
+        Next::RetryAt(_) | Next::Exhausted | Next::Gone if leads => Settled::Failed,
+        Next::RetryAt(_) | Next::Exhausted | Next::Gone | Next::Unsendable => Settled::Uncounted,
+    }
 }
 
 /// What an attempt has been granted.

@@ -70,7 +70,7 @@ mod tests {
             match decide(position, failed, &schedule, ended) {
                 Next::RetryAt(at) => begun.push(at),
                 Next::Exhausted => break,
-                next @ (Next::Delivered | Next::Gone) => panic!("{next:?}"),
+                next @ (Next::Delivered | Next::Gone | Next::Unsendable) => panic!("{next:?}"),
             }
         }
         begun.iter().map(|at| at.since(START).as_secs()).collect()

@@ -130,7 +130,7 @@ names!(
         ResponseInvalid = "response_invalid",
         /// The address is private, local or otherwise not a target.
         TargetForbidden = "target_forbidden",
-        /// The event could not be put into the endpoint's dialect.
+        /// The event could not be put into the endpoint's dialect, and never can: nothing was sent.
         RenderFailed = "render_failed",
     }
 );
@@ -157,6 +157,9 @@ pub struct Attempt {
     pub started_at: Timestamp,
     pub duration: Duration,
     pub outcome: Outcome,
+    /// What the error class does not say, in words fit for a user; without secrets or data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<String>,
     pub response_headers: Vec<(String, String)>,
     /// At most [`RESPONSE_BODY_KEPT_MAX`] bytes, as received.
     pub response_body: Vec<u8>,

@@ -79,6 +79,8 @@ pub struct Request<'a> {
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub outcome: Outcome,
+    /// What the error class does not say, in words fit for a user.
+    pub error_detail: Option<String>,
     pub duration: Duration,
     /// At most [`RESPONSE_HEADERS_MAX`] and [`RESPONSE_HEADER_BYTES_MAX`].
     pub headers: Vec<(String, String)>,
@@ -167,8 +169,10 @@ impl Sender {
             Err(_elapsed) => Outcome::Unanswered(ErrorClass::Timeout),
         };
         let Received { headers, body } = received;
+        let unsendable = outcome == Outcome::Unanswered(ErrorClass::RenderFailed);
         Reply {
             outcome,
+            error_detail: unsendable.then(|| UNSENDABLE.to_owned()),
             duration: started.elapsed(),
             headers,
             body,
@@ -205,6 +209,8 @@ impl Sender {
 
 const PRODUCT: HeaderValue =
     HeaderValue::from_static(concat!("Fanfare/", env!("CARGO_PKG_VERSION")));
+
+const UNSENDABLE: &str = "the endpoint's URL or one of its headers cannot be sent";
 
 /// `None` if a header or the URL is not what was checked when the endpoint was registered.
 fn http_request(method: Method, request: Request<'_>) -> Option<http::Request<Full<Bytes>>> {

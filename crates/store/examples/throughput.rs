@@ -119,6 +119,7 @@ fn delivered(delivery: DeliveryId) -> Record {
             status: 200,
             retry_after: None,
         },
+        error_detail: None,
         response_headers: vec![
             ("content-length".to_owned(), "2".to_owned()),
             (

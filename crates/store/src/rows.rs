@@ -102,6 +102,7 @@ pub(crate) struct AttemptRow {
     pub(crate) status_code: Option<i32>,
     pub(crate) retry_after_ms: Option<i64>,
     pub(crate) error_class: Option<String>,
+    pub(crate) error_detail: Option<String>,
     pub(crate) response_headers: Option<String>,
     pub(crate) response_body: Vec<u8>,
 }
@@ -128,6 +129,7 @@ impl AttemptRow {
             retry_after_ms: retry_after
                 .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
             error_class,
+            error_detail: attempt.error_detail.clone(),
             response_headers,
             response_body: attempt.response_body.clone(),
         }
@@ -162,6 +164,7 @@ impl AttemptRow {
             started_at: self.started_at,
             duration: Duration::from_micros(count(self.duration_us)?),
             outcome,
+            error_detail: self.error_detail,
             response_headers,
             response_body: self.response_body,
         })

@@ -13,6 +13,7 @@ in_both_modes!(
     a_schedule_that_is_exhausted_fails_the_delivery,
     an_exhausted_delivery_disables_the_endpoint_that_asked_for_it,
     an_answer_of_410_disables_the_endpoint,
+    what_cannot_be_put_into_the_dialect_fails_at_once_and_says_why,
     a_failed_delivery_can_be_sent_again_by_hand,
     failed_deliveries_can_be_sent_again_by_filter,
     a_waiting_retry_goes_to_the_url_as_it_is_by_then,
@@ -166,6 +167,33 @@ async fn an_answer_of_410_disables_the_endpoint(mode: Mode) -> Result<()> {
     // What comes now is held, not lost.
     publish(&client, "r-6").await?;
     client.delivery_with_status("r-6", "held", SOON).await?;
+    assert_eq!(receiver.count("/hook"), 1);
+    Ok(())
+}
+
+async fn what_cannot_be_put_into_the_dialect_fails_at_once_and_says_why(mode: Mode) -> Result<()> {
+    let client = Installation::shared(mode).await?.tenant().await?;
+    let receiver = Receiver::start().await?;
+    let settings = json!({
+        "dialect": "keyport", "on_exhausted": "disable",
+        "circuit": {"open_after": 1, "action": "disable"},
+    });
+    client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
+    let odd = json!({"id": "odd", "type": "license.bulk_revoked", "data": {"licenses": "all"}});
+    client.publish(&odd).await?;
+    let failed = client.delivery_with_status("odd", "failed", SOON).await?;
+    let attempts = attempts_of(&failed);
+    assert_eq!(attempts.len(), 1, "{failed}");
+    assert_eq!(attempts[0]["error"], "render_failed", "{failed}");
+    let detail = attempts[0]["error_detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("licenses is not an array"), "{failed}");
+
+    publish(&client, "r-6").await?;
+    client
+        .delivery_with_status("r-6", "delivered", SOON)
+        .await?;
     assert_eq!(receiver.count("/hook"), 1);
     Ok(())
 }

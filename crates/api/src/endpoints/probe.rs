@@ -41,7 +41,13 @@ pub(super) async fn test(
     let Probed { event, reply, .. } = probe(&app, &endpoint).await?;
     Ok(Json(TestView {
         event_type: event.event_type.to_string(),
-        response: ResponseView::new(reply.outcome, reply.duration, &reply.headers, &reply.body),
+        response: ResponseView::new(
+            reply.outcome,
+            reply.error_detail,
+            reply.duration,
+            &reply.headers,
+            &reply.body,
+        ),
         event_id: event.id,
     }))
 }

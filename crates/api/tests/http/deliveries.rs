@@ -17,6 +17,7 @@ async fn record(api: &Api, delivery: DeliveryId, number: u32, outcome: Outcome, 
         started_at: at,
         duration: Duration::from_micros(12_345),
         outcome,
+        error_detail: None,
         response_headers: vec![("server".to_owned(), "test".to_owned())],
         response_body: b"sorry".to_vec(),
     };

@@ -55,7 +55,7 @@ pub(super) const DELIVERY: &str = concat!(
 
 pub(super) const ATTEMPTS: &str = "
 SELECT id, number, started_at, duration_us, status_code, retry_after_ms, error_class,
-       response_headers, response_body
+       error_detail, response_headers, response_body
 FROM attempts WHERE delivery_id = $1 AND delivery_created_at = $2 ORDER BY number";
 
 pub(super) fn event_row(row: &PgRow) -> Result<EventRow, sqlx::Error> {
@@ -202,7 +202,8 @@ fn attempt_row(row: &PgRow, delivery: DeliveryId) -> Result<AttemptRow, sqlx::Er
         status_code: row.try_get(4)?,
         retry_after_ms: row.try_get(5)?,
         error_class: row.try_get(6)?,
-        response_headers: row.try_get(7)?,
-        response_body: row.try_get::<Option<Vec<u8>>, _>(8)?.unwrap_or_default(),
+        error_detail: row.try_get(7)?,
+        response_headers: row.try_get(8)?,
+        response_body: row.try_get::<Option<Vec<u8>>, _>(9)?.unwrap_or_default(),
     })
 }

@@ -10,23 +10,23 @@ use crate::rows::{AttemptRow, count};
 use crate::{Record, Standing, StoreError, codes};
 
 /// At most one record per delivery. `attempts` is the number of the last attempt recorded, so a
-/// number that is not beyond it says nothing new; a final status stays. The bounds `$16` and `$17`
+/// number that is not beyond it says nothing new; a final status stays. The bounds `$17` and `$18`
 /// let the plan leave out the other partitions before it starts.
 pub(super) const RECORD: &str = "
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::smallint[], $4::smallint[],
                          $5::timestamptz[], $6::timestamptz[], $7::int[], $8::uuid[],
                          $9::timestamptz[], $10::bigint[], $11::bigint[], $12::int[],
-                         $13::text[], $14::text[], $15::bytea[])
+                         $13::text[], $14::text[], $15::text[], $16::bytea[])
         AS i (delivery_id, created_at, status, hold_reason, due_at, at, number, id, started_at,
-              duration_us, retry_after_ms, status_code, error_class, response_headers,
-              response_body)
+              duration_us, retry_after_ms, status_code, error_class, error_detail,
+              response_headers, response_body)
 ), attempted AS (
     INSERT INTO attempts (delivery_created_at, delivery_id, number, id, started_at, duration_us,
-                          retry_after_ms, status_code, error_class, response_headers,
-                          response_body)
+                          retry_after_ms, status_code, error_class, error_detail,
+                          response_headers, response_body)
     SELECT created_at, delivery_id, number, id, started_at, duration_us, retry_after_ms,
-           status_code, error_class, response_headers, response_body
+           status_code, error_class, error_detail, response_headers, response_body
     FROM input WHERE number IS NOT NULL
     ON CONFLICT DO NOTHING
 )
@@ -38,7 +38,7 @@ UPDATE deliveries d SET
     updated_at = i.at
 FROM input i
 WHERE d.id = i.delivery_id AND d.created_at = i.created_at
-  AND d.created_at BETWEEN $16 AND $17
+  AND d.created_at BETWEEN $17 AND $18
   AND CASE WHEN i.number IS NULL THEN d.status < 3 ELSE i.number > d.attempts END";
 
 pub(super) const STANDINGS: &str = "
@@ -149,6 +149,7 @@ impl Columns {
             .bind(self.attempts_with(|attempt| attempt.retry_after_ms))
             .bind(self.attempts_with(|attempt| attempt.status_code))
             .bind(self.attempts_with(|attempt| attempt.error_class.as_deref()))
+            .bind(self.attempts_with(|attempt| attempt.error_detail.as_deref()))
             .bind(self.attempts_with(|attempt| attempt.response_headers.as_deref()))
             .bind(self.attempts(|attempt| attempt.response_body.as_slice()))
             .bind(first)

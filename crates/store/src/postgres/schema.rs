@@ -8,6 +8,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0002_signing_keys.sql"),
     include_str!("../../migrations/postgres/0003_sources.sql"),
     include_str!("../../migrations/postgres/0011_tallies.sql"),
+    include_str!("../../migrations/postgres/0012_error_detail.sql"),
 ];
 
 /// Held while the schema or the partitions change: an arbitrary number of Fanfare's own.

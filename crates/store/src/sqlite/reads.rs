@@ -37,7 +37,7 @@ const TIMELINE: &str = concat!(
 
 const ATTEMPTS: &str = "
     SELECT id, number, started_at, duration_us, status_code, retry_after_ms, error_class,
-           response_headers, response_body
+           error_detail, response_headers, response_body
     FROM attempts WHERE delivery_id = ?1 ORDER BY number";
 
 pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
@@ -148,8 +148,9 @@ pub(super) fn attempts(
                 status_code: row.get(4)?,
                 retry_after_ms: row.get(5)?,
                 error_class: row.get(6)?,
-                response_headers: row.get(7)?,
-                response_body: row.get(8)?,
+                error_detail: row.get(7)?,
+                response_headers: row.get(8)?,
+                response_body: row.get(9)?,
             })
         })?
         .map(|row| row?.attempt())

@@ -7,8 +7,8 @@ use crate::{Record, Standing, StoreError, codes};
 
 const INSERT_ATTEMPT: &str = "
     INSERT INTO attempts (delivery_id, number, id, started_at, duration_us, status_code,
-                          retry_after_ms, error_class, response_headers, response_body)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                          retry_after_ms, error_class, error_detail, response_headers, response_body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT DO NOTHING";
 
 /// `attempts` is the number of the last attempt recorded, so a number that is not beyond it says
@@ -69,6 +69,7 @@ fn insert_attempt(
         row.status_code,
         row.retry_after_ms,
         row.error_class,
+        row.error_detail,
         row.response_headers,
         row.response_body,
     ])?;

@@ -207,6 +207,7 @@ fn with_outcome(delivery: DeliveryId, number: u32, outcome: Outcome, verdict: Ve
         started_at: now,
         duration: std::time::Duration::from_millis(12),
         outcome,
+        error_detail: None,
         response_headers: vec![("Server".to_owned(), "test".to_owned())],
         response_body: b"\x00\xff ok".to_vec(),
     };

@@ -81,6 +81,7 @@ async fn an_attempt_comes_back_as_it_was_recorded(fixture: Fixture) {
     }
     let mut second = timed_out(id, 2, Verdict::Failed);
     if let Some(attempt) = &mut second.attempt {
+        attempt.error_detail = Some("in words".to_owned());
         attempt.response_headers.clear();
         attempt.response_body.clear();
     }
