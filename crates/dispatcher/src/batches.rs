@@ -168,18 +168,12 @@ fn tell(answers: Vec<oneshot::Sender<Sent>>, reply: &Reply, started_at: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::tests::endpoint;
+    use crate::lanes::tests::{endpoint, work};
 
     fn entry(data: &str) -> Entry {
-        let body = format!(r#"{{"type":"license.created","data":{{"d":"{data}"}}}}"#);
-        let submission = model::Submission::parse(body.as_bytes()).unwrap();
-        let tenant = model::TenantId::new("acme").unwrap();
-        let event = submission.into_event(tenant, Timestamp::EPOCH, 1);
-        let endpoint = Arc::new(endpoint());
-        let delivery = model::DeliveryId::from_u128(1);
         Entry {
-            work: Work::first(delivery, endpoint.id, Arc::new(event)),
-            endpoint,
+            work: work(data),
+            endpoint: Arc::new(endpoint()),
             sent: oneshot::channel().0,
         }
     }

@@ -18,7 +18,7 @@ use crate::Dispatcher;
 use crate::attempt::{Exchange, attempt, label};
 use crate::batches::Sent;
 use crate::claims::Known;
-use crate::lane::{Entry, Lane, Permit};
+use crate::lane::{Entry, Lane, Permit, Waiting};
 use crate::schedule::decide;
 
 /// An endpoint that this process has not heard of is looked up, but not more often than this.
@@ -41,16 +41,18 @@ impl Dispatcher {
         let Some(endpoint) = self.endpoint(work).await else {
             return End::Done;
         };
-        let lane = self.lanes.of(&endpoint);
         let entry = match entry {
             Some(entry) => entry,
-            None if self.may_enter(&endpoint, work) => lane.enter(work.is_urgent(), Instant::now()),
-            None if endpoint.is_active() => return self.hold(work, HoldReason::RateLimit).await,
-            None => return self.hold(work, HoldReason::EndpointDisabled).await,
+            None if self.may_enter(&endpoint, work) => {
+                let lane = self.lanes.of(&endpoint);
+                lane.enter(work.is_urgent(), Instant::now())
+            }
+            None if endpoint.is_active() => return End::Hold(HoldReason::RateLimit),
+            None => return End::Hold(HoldReason::EndpointDisabled),
         };
-        let permit = match self.pass(&lane, entry, shutdown).await {
+        let permit = match self.pass(entry, shutdown).await {
             Way::In(permit) => permit,
-            Way::Full => return self.hold(work, HoldReason::MaxInFlight).await,
+            Way::Full => return End::Hold(HoldReason::MaxInFlight),
             Way::Ending => return End::Unfinished,
         };
         // Waiting in line takes a while: the endpoint may have been changed or disabled.
@@ -58,8 +60,9 @@ impl Dispatcher {
             return End::Done;
         };
         if !endpoint.is_active() {
-            return self.hold(work, HoldReason::EndpointDisabled).await;
+            return End::Hold(HoldReason::EndpointDisabled);
         }
+        let lane = self.lanes.of(&endpoint);
         match self.claims.claim(work, &lane.policy).await {
             Some(Claim::Granted { probe, troubled }) => {
                 let granted = Granted {
@@ -75,8 +78,8 @@ impl Dispatcher {
             Some(Claim::Done { succeeded: true }) => {
                 self.record(work, None, Verdict::Delivered).await
             }
-            Some(Claim::CircuitOpen { .. }) => self.hold(work, HoldReason::CircuitOpen).await,
-            Some(Claim::RateLimited { .. }) => self.hold(work, HoldReason::RateLimit).await,
+            Some(Claim::CircuitOpen { .. }) => End::Hold(HoldReason::CircuitOpen),
+            Some(Claim::RateLimited { .. }) => End::Hold(HoldReason::RateLimit),
             None => End::Unfinished,
         }
     }
@@ -126,11 +129,11 @@ impl Dispatcher {
         }
     }
 
-    async fn pass(&self, lane: &Lane, entry: Entry, shutdown: &CancellationToken) -> Way {
-        let mut granted = match entry {
+    async fn pass(&self, entry: Entry, shutdown: &CancellationToken) -> Way {
+        let Waiting { lane, mut granted } = match entry {
             Entry::Open(permit) => return Way::In(permit),
             Entry::Full => return Way::Full,
-            Entry::Wait(granted) => granted,
+            Entry::Wait(waiting) => waiting,
         };
         self.parts.metrics.waiting.inc();
         let way = loop {
@@ -267,7 +270,7 @@ impl Dispatcher {
                 self.disabling
                     .disable(endpoint.id, DisabledReason::CircuitOpened);
             }
-            (CircuitChange::Closed, _) => self.holding.look_at(endpoint.id),
+            (CircuitChange::Closed, _) => self.holding.circuit_closed(endpoint.id, Instant::now()),
             (CircuitChange::Opened | CircuitChange::Reopened | CircuitChange::None, _) => {}
         }
     }
@@ -294,29 +297,21 @@ impl Dispatcher {
         }
     }
 
-    async fn hold(&self, work: &Work, reason: HoldReason) -> End {
-        self.parts
-            .metrics
-            .held
-            .with_label_values(&[reason.as_str()])
-            .inc();
-        self.record(work, None, Verdict::Held(reason)).await
+    /// Puts the delivery aside in the store; whether that is durable.
+    pub(crate) async fn hold(&self, work: &Work, reason: HoldReason) -> bool {
+        let held = &self.parts.metrics.held;
+        held.with_label_values(&[reason.as_str()]).inc();
+        let end = self.record(work, None, Verdict::Held(reason)).await;
+        self.holding.note_held(work.endpoint, Instant::now());
+        end == End::Done
     }
 
     async fn record(&self, work: &Work, attempt: Option<Attempt>, verdict: Verdict) -> End {
-        let finished = |status| {
-            let metrics = &self.parts.metrics;
-            metrics.finished.with_label_values(&[status]).inc();
-            let tenant = work.event.tenant.as_str();
-            metrics.by_customer().finished(tenant, status);
-            End::Done
-        };
-        let end = match verdict {
-            Verdict::Delivered => finished("delivered"),
-            Verdict::Failed => finished("failed"),
-            Verdict::Retrying { .. } => End::Done,
-            Verdict::Held(_) => End::Held,
-        };
+        match verdict {
+            Verdict::Delivered => self.finished(work, DeliveryStatus::Delivered),
+            Verdict::Failed => self.finished(work, DeliveryStatus::Failed),
+            Verdict::Retrying { .. } | Verdict::Held(_) => {}
+        }
         let record = Record {
             delivery: work.delivery,
             attempt,
@@ -324,20 +319,27 @@ impl Dispatcher {
             at: ambient::now(),
         };
         if self.recorder.record(record).await {
-            end
+            End::Done
         } else {
             End::Unfinished
         }
     }
+
+    fn finished(&self, work: &Work, status: DeliveryStatus) {
+        let (metrics, status) = (&self.parts.metrics, status.as_str());
+        metrics.finished.with_label_values(&[status]).inc();
+        let tenant = work.event.tenant.as_str();
+        metrics.by_customer().finished(tenant, status);
+    }
 }
 
-/// How this process is done with a message.
+/// How this process is done with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// What became of it is durable.
     Done,
-    /// The delivery is held, durably.
-    Held,
+    /// It is to be held.
+    Hold(HoldReason),
     /// The process is ending; the message goes back.
     Unfinished,
 }

@@ -25,9 +25,9 @@ use crate::watermark::Watermark;
 
 /// Bulk messages, and bulk deliveries, in this process at most: waiting in line, in flight or
 /// being recorded.
-pub const PREFETCH: u16 = 2_048;
+const PREFETCH: u16 = 2_048;
 /// Urgent messages, and urgent deliveries, in this process at most.
-pub const URGENT_PREFETCH: u16 = 256;
+const URGENT_PREFETCH: u16 = 256;
 
 /// What a dispatcher works with.
 #[derive(Clone, Debug)]
@@ -164,11 +164,12 @@ impl Dispatcher {
         message: &Arc<Read>,
         place: OwnedSemaphorePermit,
     ) -> Option<Arrived> {
-        match queue {
-            Queue::UrgentDeliveries => self.urgent_watermark.received(&work),
-            _ => self.bulk_watermark.received(&work),
+        if queue == Queue::UrgentDeliveries {
+            self.urgent_watermark.received(&work);
+        } else {
+            self.bulk_watermark.received(&work);
         }
-        let Some(in_hand) = self.in_hand.take(work.delivery) else {
+        let Some(in_hand) = self.in_hand.take(&work) else {
             message.done_with_one();
             return None;
         };
@@ -203,14 +204,16 @@ impl Dispatcher {
         let end = self
             .work_on(&work, message.redelivered, entry, shutdown)
             .await;
-        drop((in_hand, place));
-        match end {
-            End::Done => message.done_with_one(),
-            End::Held => {
-                message.done_with_one();
-                self.holding.look_at(work.endpoint);
-            }
-            End::Unfinished => {}
+        // From when a hold is recorded it may be released, and come again at once.
+        drop(in_hand);
+        let durable = match end {
+            End::Done => true,
+            End::Hold(reason) => self.hold(&work, reason).await,
+            End::Unfinished => false,
+        };
+        drop(place);
+        if durable {
+            message.done_with_one();
         }
     }
 }

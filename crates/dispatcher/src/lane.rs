@@ -60,9 +60,17 @@ pub(crate) struct Permit {
 pub(crate) enum Entry {
     Open(Permit),
     /// There will be room soon.
-    Wait(oneshot::Receiver<Permit>),
+    Wait(Waiting),
     /// Waiting would take long: hold the delivery.
     Full,
+}
+
+/// A place in a lane's line.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// The lane that was entered: the endpoint may have another by now.
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) granted: oneshot::Receiver<Permit>,
 }
 
 impl Lane {
@@ -130,7 +138,10 @@ impl Lane {
         }
         let (grant, granted) = oneshot::channel();
         line.push_back(grant);
-        Entry::Wait(granted)
+        Entry::Wait(Waiting {
+            lane: Arc::clone(self),
+            granted,
+        })
     }
 
     /// Whether requests are left unanswered, so that waiting in line is in vain.
@@ -249,20 +260,23 @@ mod tests {
         }
     }
 
+    fn waiting(entry: Entry) -> oneshot::Receiver<Permit> {
+        match entry {
+            Entry::Wait(waiting) => waiting.granted,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn requests_in_flight_are_bounded_and_the_line_moves_up_urgent_first() {
         let (lane, now) = (lane(2), Instant::now());
         let first = open(lane.enter(false, now));
         let _second = open(lane.enter(false, now));
-        let Entry::Wait(mut bulk) = lane.enter(false, now) else {
-            panic!("no line")
-        };
+        let mut bulk = waiting(lane.enter(false, now));
         let extra: Vec<_> = (0..URGENT_EXTRA)
             .map(|_| open(lane.enter(true, now)))
             .collect();
-        let Entry::Wait(mut urgent) = lane.enter(true, now) else {
-            panic!("urgent beyond the extra")
-        };
+        let mut urgent = waiting(lane.enter(true, now));
         drop(extra);
         assert!(urgent.try_recv().is_err() && bulk.try_recv().is_err());
         drop(first);
@@ -286,12 +300,8 @@ mod tests {
     fn a_waiter_that_gives_up_passes_its_permit_on() {
         let (lane, now) = (lane(1), Instant::now());
         let first = open(lane.enter(false, now));
-        let Entry::Wait(gave_up) = lane.enter(false, now) else {
-            panic!("no line")
-        };
-        let Entry::Wait(mut next) = lane.enter(false, now) else {
-            panic!("no line")
-        };
+        let gave_up = waiting(lane.enter(false, now));
+        let mut next = waiting(lane.enter(false, now));
         drop(gave_up);
         drop(first);
         assert!(next.try_recv().is_ok());

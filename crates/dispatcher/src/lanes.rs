@@ -45,6 +45,8 @@ impl Lanes {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use model::{DeliveryId, Submission, TenantId, Timestamp, Work};
+
     use super::*;
 
     pub(crate) fn endpoint() -> Endpoint {
@@ -60,6 +62,15 @@ pub(crate) mod tests {
             "revision": 1
         }))
         .unwrap()
+    }
+
+    /// The first attempt of a delivery to that endpoint.
+    pub(crate) fn work(data: &str) -> Work {
+        let body = format!(r#"{{"type":"license.created","data":{{"d":"{data}"}}}}"#);
+        let submission = Submission::parse(body.as_bytes()).unwrap();
+        let tenant = TenantId::new("acme").unwrap();
+        let event = submission.into_event(tenant, Timestamp::EPOCH, 1);
+        Work::first(DeliveryId::from_u128(1), endpoint().id, Arc::new(event))
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! Lets held deliveries go when there is room for them, in order.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::{Destination, Publication};
 use bytes::Bytes;
 use delivery::{Circuit, CircuitState, Ramp};
-use model::{Endpoint, EndpointId, Timestamp, Work};
+use model::{EndpointId, Timestamp, Work};
 use parking_lot::Mutex;
 use store::StoreError;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Dispatcher;
@@ -40,6 +40,26 @@ struct Held {
     /// The next round is not before this.
     next_round: Instant,
     ramp: Ramp,
+    /// What happened since the last round began.
+    news: News,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    Nothing,
+    /// Another delivery was held.
+    Held,
+    CircuitClosed,
+}
+
+impl Held {
+    fn new(news: News, now: Instant) -> Self {
+        Self {
+            next_round: now,
+            ramp: Ramp::default(),
+            news,
+        }
+    }
 }
 
 impl Holding {
@@ -47,23 +67,39 @@ impl Holding {
         self.endpoints.lock().contains_key(&endpoint)
     }
 
-    /// Notes that the endpoint has held deliveries, and that it is time to look at them.
-    pub(crate) fn look_at(&self, endpoint: EndpointId) {
-        let now = Instant::now();
-        let mut endpoints = self.endpoints.lock();
-        let fresh = Held {
-            next_round: now,
-            ramp: Ramp::default(),
-        };
-        if endpoints.insert(endpoint, fresh).is_none() {
-            self.changed.notify_one();
+    /// Notes that the endpoint has held deliveries. They go when its next round comes: at once, if
+    /// it had none.
+    pub(crate) fn note_held(&self, endpoint: EndpointId, now: Instant) {
+        match self.endpoints.lock().entry(endpoint) {
+            Entry::Occupied(mut held) => {
+                let held = held.get_mut();
+                held.news = held.news.max(News::Held);
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Held::new(News::Held, now));
+                self.changed.notify_one();
+            }
         }
     }
 
-    fn due(&self, now: Instant) -> Vec<(EndpointId, Ramp)> {
-        let endpoints = self.endpoints.lock();
-        let due = endpoints.iter().filter(|(_, held)| held.next_round <= now);
-        due.map(|(endpoint, held)| (*endpoint, held.ramp)).collect()
+    /// The endpoint is back: what it has held goes from now on, slowly at first.
+    pub(crate) fn circuit_closed(&self, endpoint: EndpointId, now: Instant) {
+        let closed = Held::new(News::CircuitClosed, now);
+        self.endpoints.lock().insert(endpoint, closed);
+        self.changed.notify_one();
+    }
+
+    /// The endpoints whose round it is.
+    fn begin_rounds(&self, now: Instant) -> Vec<(EndpointId, Ramp)> {
+        let mut endpoints = self.endpoints.lock();
+        let due = endpoints
+            .iter_mut()
+            .filter(|(_, held)| held.next_round <= now);
+        due.map(|(endpoint, held)| {
+            held.news = News::Nothing;
+            (*endpoint, held.ramp)
+        })
+        .collect()
     }
 
     fn next_round(&self) -> Option<Instant> {
@@ -74,23 +110,40 @@ impl Holding {
             .min()
     }
 
-    fn after_round(&self, endpoint: EndpointId, round: RoundEnd) {
+    fn end_round(&self, endpoint: EndpointId, round: RoundEnd, now: Instant) {
         let mut endpoints = self.endpoints.lock();
-        match round {
-            RoundEnd::Again { after, ramp } => {
-                let next_round = Instant::now() + after;
-                endpoints.insert(endpoint, Held { next_round, ramp });
+        let Entry::Occupied(mut entry) = endpoints.entry(endpoint) else {
+            return;
+        };
+        let held = entry.get_mut();
+        match (held.news, round.left) {
+            (News::CircuitClosed, Left::Some | Left::Nothing) => {}
+            (News::Nothing, Left::Nothing) => {
+                entry.remove();
             }
-            RoundEnd::NothingHeld => {
-                endpoints.remove(&endpoint);
+            (News::Held, Left::Nothing) | (News::Nothing | News::Held, Left::Some) => {
+                // From when it was due, so that rounds do not slip by what each of them takes.
+                held.next_round = (held.next_round + round.pause).max(now);
+                held.ramp = round.ramp;
             }
         }
     }
 }
 
-enum RoundEnd {
-    Again { after: Duration, ramp: Ramp },
-    NothingHeld,
+/// What a round of an endpoint came to.
+#[derive(Clone, Copy, Debug)]
+struct RoundEnd {
+    left: Left,
+    /// How long until the next.
+    pause: Duration,
+    ramp: Ramp,
+}
+
+/// Whether held deliveries are left, as far as the round can tell.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    Some,
+    Nothing,
 }
 
 /// The task that releases.
@@ -116,16 +169,18 @@ impl Releaser {
                 .next_round()
                 .map_or(look_at, |round| round.min(look_at));
             tokio::select! {
-                () = tokio::time::sleep_until(wake) => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
                 () = holding.changed.notified() => {}
             }
             if look_at <= Instant::now() {
                 self.look().await;
                 look_at = Instant::now() + LOOK_EVERY;
             }
-            for (endpoint, ramp) in holding.due(Instant::now()) {
-                let end = self.round(endpoint, ramp).await;
-                holding.after_round(endpoint, end);
+            let due = holding.begin_rounds(Instant::now());
+            let circuits = self.circuits(&due).await;
+            for ((endpoint, ramp), circuit) in due.into_iter().zip(circuits) {
+                let end = self.round(endpoint, ramp, circuit).await;
+                holding.end_round(endpoint, end, Instant::now());
             }
         }
     }
@@ -137,68 +192,53 @@ impl Releaser {
         }
         match parts.store.endpoints_with_held(ENDPOINTS_MAX).await {
             Ok(endpoints) => {
+                let now = Instant::now();
                 for endpoint in endpoints {
-                    if !self.dispatcher.holding.contains(endpoint) {
-                        self.dispatcher.holding.look_at(endpoint);
-                    }
+                    self.dispatcher.holding.note_held(endpoint, now);
                 }
             }
             Err(error) => parts.store_watch.failed(&error),
         }
     }
 
-    async fn round(&self, id: EndpointId, ramp: Ramp) -> RoundEnd {
+    async fn round(&self, id: EndpointId, ramp: Ramp, circuit: Circuit) -> RoundEnd {
         let directory = self.dispatcher.parts.directory.snapshot();
         let Some(endpoint) = directory
             .endpoint(id)
             .filter(|endpoint| endpoint.is_active())
         else {
             // Forgotten until it is active again: then the next look finds it.
-            return RoundEnd::NothingHeld;
+            return RoundEnd {
+                left: Left::Nothing,
+                pause: LOOK_EVERY,
+                ramp,
+            };
         };
         let lane = self.dispatcher.lanes.of(endpoint);
         let ramp = ramp.after(lane.take_finished());
         let now = ambient::now();
-        let pause = |after| RoundEnd::Again { after, ramp };
-        match self.allowance(endpoint, &lane, ramp, now).await {
-            Allowance::None { after } => pause(after),
-            Allowance::Probe => match self.release(id, 1, now).await {
-                Ok(0) => RoundEnd::NothingHeld,
-                Ok(_) => RoundEnd::Again {
-                    after: FULL_PAUSE,
-                    ramp: Ramp::default(),
-                },
-                Err(error) => self.put_off(&error, ramp),
-            },
-            Allowance::Some { size, after } => match self.release(id, size, now).await {
-                Ok(released) if released < size => RoundEnd::NothingHeld,
-                Ok(_) => pause(after),
-                Err(error) => self.put_off(&error, ramp),
-            },
-        }
+        let closed = circuit.state == CircuitState::Closed;
+        self.dispatcher.open_circuits.set(id, !closed);
+        let (size, pause, ramp) = match self.allowance(circuit, &lane, ramp, now) {
+            Allowance::None { after } => (0, after, ramp),
+            Allowance::Probe => (1, FULL_PAUSE, Ramp::default()),
+            Allowance::Some { size, after } => (size, after, ramp),
+        };
+        let (left, pause) = match self.release(id, size, now).await {
+            Ok(released) if released < size => (Left::Nothing, pause),
+            Ok(_) => (Left::Some, pause),
+            Err(error) => {
+                self.dispatcher.parts.store_watch.failed(&error);
+                (Left::Some, LOOK_EVERY)
+            }
+        };
+        RoundEnd { left, pause, ramp }
     }
 
-    fn put_off(&self, error: &StoreError, ramp: Ramp) -> RoundEnd {
-        self.dispatcher.parts.store_watch.failed(error);
-        RoundEnd::Again {
-            after: LOOK_EVERY,
-            ramp,
-        }
-    }
-
-    async fn allowance(
-        &self,
-        endpoint: &Endpoint,
-        lane: &Lane,
-        ramp: Ramp,
-        now: Timestamp,
-    ) -> Allowance {
+    fn allowance(&self, circuit: Circuit, lane: &Lane, ramp: Ramp, now: Timestamp) -> Allowance {
         if self.dispatcher.parts.store_watch.is_away() {
             return Allowance::None { after: LOOK_EVERY };
         }
-        let circuit = self.circuit(endpoint.id).await;
-        let closed = circuit.state == CircuitState::Closed;
-        self.dispatcher.open_circuits.set(endpoint.id, !closed);
         match circuit.state {
             CircuitState::Closed => allowance_of_closed(lane, ramp),
             CircuitState::Open { probe_at, .. } if probe_at <= now => Allowance::Probe,
@@ -209,17 +249,12 @@ impl Releaser {
         }
     }
 
-    async fn circuit(&self, endpoint: EndpointId) -> Circuit {
-        let circuits = self
-            .dispatcher
-            .parts
-            .shared_state
-            .circuits(&[endpoint])
-            .await;
-        circuits
-            .ok()
-            .and_then(|circuits| circuits.first().copied())
-            .unwrap_or_default()
+    /// The circuits of those whose round it is; taken for closed while nobody knows.
+    async fn circuits(&self, due: &[(EndpointId, Ramp)]) -> Vec<Circuit> {
+        let endpoints: Vec<_> = due.iter().map(|(endpoint, _)| *endpoint).collect();
+        let shared_state = &self.dispatcher.parts.shared_state;
+        let circuits = shared_state.circuits(&endpoints).await;
+        circuits.unwrap_or_else(|_| vec![Circuit::default(); endpoints.len()])
     }
 
     /// Releases up to `size`; answers how many there were. What the broker does not take is queued
@@ -230,6 +265,9 @@ impl Releaser {
         size: u32,
         now: Timestamp,
     ) -> Result<u32, StoreError> {
+        if size == 0 {
+            return Ok(0);
+        }
         let parts = &self.dispatcher.parts;
         let released = parts.store.release(endpoint, size, now).await?;
         let count = u32::try_from(released.len()).unwrap_or(u32::MAX);
@@ -274,7 +312,7 @@ enum Allowance {
 }
 
 fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
-    let room = u32::try_from(lane.room(std::time::Instant::now())).unwrap_or(u32::MAX);
+    let room = u32::try_from(lane.room(Instant::now())).unwrap_or(u32::MAX);
     let (size, after) = match lane.policy.rate_per_minute {
         // A tenth of a second's worth every tenth of a second, at least one.
         Some(rate) => {
@@ -291,5 +329,85 @@ fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
             after: FULL_PAUSE.min(after * 2),
         },
         size => Allowance::Some { size, after },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    fn endpoint() -> EndpointId {
+        EndpointId::from_u128(1)
+    }
+
+    fn ramped() -> Ramp {
+        Ramp::default().after(delivery::Round {
+            succeeded: 1,
+            failed: 0,
+        })
+    }
+
+    fn end(left: Left) -> RoundEnd {
+        RoundEnd {
+            left,
+            pause: PAUSE,
+            ramp: ramped(),
+        }
+    }
+
+    #[test]
+    fn what_is_held_meanwhile_neither_hastens_the_next_round_nor_slows_the_ramp() {
+        let (holding, start) = (Holding::default(), Instant::now());
+        holding.note_held(endpoint(), start);
+        assert_eq!(holding.begin_rounds(start), [(endpoint(), Ramp::default())]);
+        holding.end_round(endpoint(), end(Left::Some), start);
+        for _ in 0..100 {
+            holding.note_held(endpoint(), start);
+        }
+        assert_eq!(holding.begin_rounds(start), []);
+        assert_eq!(holding.next_round(), Some(start + PAUSE));
+        let due = holding.begin_rounds(start + PAUSE);
+        assert_eq!(due, [(endpoint(), ramped())]);
+    }
+
+    #[test]
+    fn rounds_do_not_slip_by_what_each_of_them_takes() {
+        let (holding, start) = (Holding::default(), Instant::now());
+        holding.note_held(endpoint(), start);
+        holding.begin_rounds(start);
+        holding.end_round(endpoint(), end(Left::Some), start + PAUSE / 10);
+        assert_eq!(holding.next_round(), Some(start + PAUSE));
+        let late = start + 5 * PAUSE;
+        holding.begin_rounds(late);
+        holding.end_round(endpoint(), end(Left::Some), late);
+        assert_eq!(holding.next_round(), Some(late), "and do not catch up");
+    }
+
+    #[test]
+    fn an_endpoint_is_forgotten_unless_something_was_held_during_its_round() {
+        let (holding, start) = (Holding::default(), Instant::now());
+        holding.note_held(endpoint(), start);
+        holding.begin_rounds(start);
+        holding.note_held(endpoint(), start);
+        holding.end_round(endpoint(), end(Left::Nothing), start);
+        assert!(holding.contains(endpoint()));
+        assert_eq!(holding.next_round(), Some(start + PAUSE));
+        holding.begin_rounds(start + PAUSE);
+        holding.end_round(endpoint(), end(Left::Nothing), start + PAUSE);
+        assert!(!holding.contains(endpoint()));
+    }
+
+    #[test]
+    fn a_circuit_that_closes_starts_the_ramp_anew_and_at_once() {
+        let (holding, start) = (Holding::default(), Instant::now());
+        holding.note_held(endpoint(), start);
+        holding.begin_rounds(start);
+        holding.circuit_closed(endpoint(), start);
+        holding.note_held(endpoint(), start);
+        holding.end_round(endpoint(), end(Left::Some), start);
+        let due = holding.begin_rounds(start);
+        assert_eq!(due, [(endpoint(), Ramp::default())]);
     }
 }
