@@ -25,6 +25,6 @@ mod signing;
 mod sweeper;
 mod watermark;
 
-pub use dispatcher::{Dispatcher, PREFETCH, Parts, URGENT_PREFETCH};
+pub use dispatcher::{Dispatcher, Parts};
 pub use releaser::Releaser;
-pub use sweeper::{OVERDUE_GRACE, Sweeper};
+pub use sweeper::Sweeper;

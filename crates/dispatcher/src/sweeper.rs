@@ -12,7 +12,7 @@ use crate::releaser::publication;
 
 /// A delivery that should have been received this long ago is queued again. A repetition costs a
 /// message; a lost one costs this long.
-pub const OVERDUE_GRACE: Duration = Duration::from_secs(5);
+const OVERDUE_GRACE: Duration = Duration::from_secs(5);
 /// Pause between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// Deliveries queued again at a time.

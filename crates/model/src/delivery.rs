@@ -90,15 +90,6 @@ names!(
     }
 );
 
-impl DeliveryStatus {
-    pub const fn is_final(self) -> bool {
-        match self {
-            Self::Queued | Self::Retrying | Self::Held => false,
-            Self::Delivered | Self::Failed | Self::Discarded => true,
-        }
-    }
-}
-
 names!(
     /// Why a delivery is held.
     HoldReason, "endpoint_disabled, circuit_open, rate_limit or max_in_flight", {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeliveryId, EndpointId, Event, Timestamp, TraceParent, is_urgent};
+use crate::{DeliveryId, EndpointId, Event, TraceParent, is_urgent};
 
 /// Deliveries of one event in one message at most.
 pub const WORKS_PER_MESSAGE_MAX: usize = 16;
@@ -114,10 +114,6 @@ impl Work {
         serde_json::to_vec(&message).expect("work has only string keys and finite numbers")
     }
 
-    pub fn due_at(&self) -> Timestamp {
-        Timestamp::from_millis(self.due_at_ms)
-    }
-
     pub fn is_urgent(&self) -> bool {
         is_urgent(&self.event.event_type)
     }
@@ -161,7 +157,7 @@ impl From<&Work> for Due {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Submission, TenantId};
+    use crate::{Submission, TenantId, Timestamp};
 
     fn work(random: u128) -> Work {
         let body = br#"{"type":"license.revoked","data":{"n":1.0,"license":{"id":"l"}}}"#;
