@@ -315,6 +315,7 @@ impl Dispatcher {
         let record = Record {
             delivery: work.delivery,
             attempt,
+            attempts_made: work.attempt - 1,
             verdict,
             at: ambient::now(),
         };

@@ -19,7 +19,7 @@ use crate::delivering::End;
 use crate::disabling::Disabling;
 use crate::in_hand::InHand;
 use crate::lanes::Lanes;
-use crate::recorder::{Recorder, park, write_outcomes};
+use crate::recorder::{Recorder, Writer, park};
 use crate::releaser::Holding;
 use crate::watermark::Watermark;
 
@@ -65,13 +65,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let recorder = Recorder::new(
-            Arc::clone(&parts.store),
-            Arc::clone(&parts.store_watch),
-            Arc::clone(&parts.broker),
-            parts.metrics.clone(),
-            parts.record_linger,
-        );
+        let recorder = Recorder::spawn(&parts);
         let claims = Claims::new(
             Arc::clone(&parts.shared_state),
             Arc::clone(&parts.store),
@@ -101,13 +95,8 @@ impl Dispatcher {
     /// Runs until `shutdown`, then finishes the attempts under way, for at most `grace`. What is
     /// not finished by then comes again.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken, grace: Duration) {
-        let outcomes = tokio::spawn(write_outcomes(
-            Arc::clone(&self.parts.store),
-            Arc::clone(&self.parts.store_watch),
-            Arc::clone(&self.parts.broker),
-            self.parts.metrics.clone(),
-            shutdown.clone(),
-        ));
+        let writer = Writer::new(&self.parts);
+        let outcomes = tokio::spawn(writer.write_outcomes(shutdown.clone()));
         tokio::join!(
             self.consume(Queue::Deliveries, PREFETCH, &shutdown, grace),
             self.consume(Queue::UrgentDeliveries, URGENT_PREFETCH, &shutdown, grace),

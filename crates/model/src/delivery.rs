@@ -153,5 +153,6 @@ pub struct Attempt {
     pub error_detail: Option<String>,
     pub response_headers: Vec<(String, String)>,
     /// At most [`RESPONSE_BODY_KEPT_MAX`] bytes, as received.
+    #[serde(with = "crate::base64_bytes")]
     pub response_body: Vec<u8>,
 }

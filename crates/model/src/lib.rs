@@ -13,6 +13,7 @@
 //! assert_eq!(submission.event_type.as_str(), "license.created");
 //! ```
 
+mod base64_bytes;
 mod catalog;
 mod cloud_event;
 mod delivery;

@@ -132,6 +132,7 @@ fn delivered(delivery: DeliveryId) -> Record {
     Record {
         delivery,
         attempt: Some(attempt),
+        attempts_made: 0,
         verdict: Verdict::Delivered,
         at: now(),
     }

@@ -82,12 +82,16 @@ pub enum Accepted {
 
 /// A step of a delivery: an attempt, if one was made, and where the delivery stands after it.
 ///
-/// Recording is idempotent: an attempt with a number that is recorded already changes nothing, and
-/// a delivery in a final status stays there unless requeued.
+/// Recording is idempotent: an attempt with a number that is recorded already changes nothing, a step
+/// without an attempt applies only while no other attempt has been recorded, and a delivery in a final
+/// status stays there unless requeued.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub delivery: DeliveryId,
     pub attempt: Option<Attempt>,
+    /// Attempts that had been made before this step.
+    #[serde(default)]
+    pub attempts_made: u32,
     pub verdict: Verdict,
     pub at: Timestamp,
 }

@@ -24,6 +24,7 @@ async fn record(api: &Api, delivery: DeliveryId, number: u32, outcome: Outcome, 
     let record = Record {
         delivery,
         attempt: Some(attempt),
+        attempts_made: number - 1,
         verdict,
         at,
     };

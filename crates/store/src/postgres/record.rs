@@ -6,21 +6,23 @@ use sqlx::{Connection, PgConnection, Row};
 use super::errors::is_repeatable;
 use super::pools::Pool;
 use super::values::{At, Id};
-use crate::rows::{AttemptRow, count};
+use crate::rows::{AttemptRow, count, stored_count};
 use crate::{Record, Standing, StoreError, codes};
 
 /// At most one record per delivery. `attempts` is the number of the last attempt recorded, so a
-/// number that is not beyond it says nothing new; a final status stays. The bounds `$17` and `$18`
+/// number that is not beyond it says nothing new, nor does a step without one that was decided before
+/// it; a final status stays. The bounds `$18` and `$19`
 /// let the plan leave out the other partitions before it starts.
 pub(super) const RECORD: &str = "
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::smallint[], $4::smallint[],
                          $5::timestamptz[], $6::timestamptz[], $7::int[], $8::uuid[],
                          $9::timestamptz[], $10::bigint[], $11::bigint[], $12::int[],
-                         $13::text[], $14::text[], $15::text[], $16::bytea[])
+                         $13::text[], $14::text[], $15::text[], $16::bytea[],
+                         $17::int[])
         AS i (delivery_id, created_at, status, hold_reason, due_at, at, number, id, started_at,
               duration_us, retry_after_ms, status_code, error_class, error_detail,
-              response_headers, response_body)
+              response_headers, response_body, attempts_made)
 ), attempted AS (
     INSERT INTO attempts (delivery_created_at, delivery_id, number, id, started_at, duration_us,
                           retry_after_ms, status_code, error_class, error_detail,
@@ -38,8 +40,9 @@ UPDATE deliveries d SET
     updated_at = i.at
 FROM input i
 WHERE d.id = i.delivery_id AND d.created_at = i.created_at
-  AND d.created_at BETWEEN $17 AND $18
-  AND CASE WHEN i.number IS NULL THEN d.status < 3 ELSE i.number > d.attempts END";
+  AND d.created_at BETWEEN $18 AND $19
+  AND CASE WHEN i.number IS NULL THEN d.status < 3 AND d.attempts = i.attempts_made
+           ELSE i.number > d.attempts END";
 
 pub(super) const STANDINGS: &str = "
 SELECT w.n, d.status, d.attempts
@@ -105,6 +108,7 @@ struct Columns {
     due_at: Vec<Option<At>>,
     at: Vec<At>,
     attempts: Vec<Option<AttemptRow>>,
+    attempts_made: Vec<i32>,
 }
 
 impl Columns {
@@ -130,6 +134,10 @@ impl Columns {
                 .iter()
                 .map(|record| record.attempt.as_ref().map(AttemptRow::of))
                 .collect(),
+            attempts_made: round
+                .iter()
+                .map(|record| stored_count(record.attempts_made))
+                .collect(),
         }
     }
 
@@ -152,6 +160,7 @@ impl Columns {
             .bind(self.attempts_with(|attempt| attempt.error_detail.as_deref()))
             .bind(self.attempts_with(|attempt| attempt.response_headers.as_deref()))
             .bind(self.attempts(|attempt| attempt.response_body.as_slice()))
+            .bind(&self.attempts_made)
             .bind(first)
             .bind(last)
             .execute(connection)
@@ -229,6 +238,7 @@ mod tests {
         let record = |random: u128, verdict| Record {
             delivery: DeliveryId::new(now, random),
             attempt: None,
+            attempts_made: 0,
             verdict,
             at: now,
         };

@@ -12,7 +12,7 @@ const INSERT_ATTEMPT: &str = "
     ON CONFLICT DO NOTHING";
 
 /// `attempts` is the number of the last attempt recorded, so a number that is not beyond it says
-/// nothing new; a final status stays.
+/// nothing new, nor does a step without one that was decided before it; a final status stays.
 const AFTER_ATTEMPT: &str = "
     UPDATE deliveries SET
         status = iif(status >= 3, status, ?3),
@@ -24,7 +24,7 @@ const AFTER_ATTEMPT: &str = "
 
 const WITHOUT_ATTEMPT: &str = "
     UPDATE deliveries SET status = ?2, hold_reason = ?3, next_attempt_at = ?4, updated_at = ?5
-    WHERE id = ?1 AND status < 3";
+    WHERE id = ?1 AND status < 3 AND attempts = ?6";
 
 const STANDING: &str = "SELECT status, attempts FROM deliveries WHERE id = ?1";
 
@@ -38,7 +38,8 @@ pub(super) fn record(tx: &Transaction<'_>, batch: &[Record]) -> Result<(), Store
         let due = codes::due_at(record.verdict).map(At);
         match &record.attempt {
             None => {
-                let values = params![id, status, hold_reason, due, At(record.at)];
+                let made = stored_count(record.attempts_made);
+                let values = params![id, status, hold_reason, due, At(record.at), made];
                 without_attempt.execute(values)?;
             }
             Some(attempt) => {

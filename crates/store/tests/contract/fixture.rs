@@ -214,6 +214,7 @@ fn with_outcome(delivery: DeliveryId, number: u32, outcome: Outcome, verdict: Ve
     Record {
         delivery,
         attempt: Some(attempt),
+        attempts_made: number - 1,
         verdict,
         at: now,
     }
@@ -223,7 +224,16 @@ pub(crate) fn held(delivery: DeliveryId, reason: HoldReason) -> Record {
     Record {
         delivery,
         attempt: None,
+        attempts_made: 0,
         verdict: Verdict::Held(reason),
         at: ambient::now(),
+    }
+}
+
+/// As [`held`], after this many attempts.
+pub(crate) fn held_after(attempts_made: u32, delivery: DeliveryId, reason: HoldReason) -> Record {
+    Record {
+        attempts_made,
+        ..held(delivery, reason)
     }
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use model::{DeliveryId, DeliveryStatus, EndpointId, HoldReason, Work};
 use store::{HeldFate, Verdict};
 
-use crate::fixture::{Fixture, Make, attempted, endpoint_id, held, on_both_adapters, tenant};
+use crate::fixture::{Fixture, Make, attempted, endpoint_id, held_after, on_both_adapters, tenant};
 
 on_both_adapters! {
     the_held_are_released_urgent_ones_first_then_by_age,
@@ -122,7 +122,7 @@ async fn a_released_delivery_carries_its_event_and_its_next_attempt(fixture: Fix
                 due_at: ambient::now(),
             },
         ),
-        held(id, HoldReason::CircuitOpen),
+        held_after(1, id, HoldReason::CircuitOpen),
     ];
     fixture.store.record(&batch).await.unwrap();
     let now = ambient::now();

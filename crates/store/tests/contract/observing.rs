@@ -7,7 +7,9 @@ use model::{DeliveryId, EndpointId, HoldReason, Timestamp};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{Balance, HeldFate, LOOK_MAX, Observation, Requeue, Verdict};
 
-use crate::fixture::{Fixture, Make, attempted, endpoint_id, held, on_both_adapters, tenant};
+use crate::fixture::{
+    Fixture, Make, attempted, endpoint_id, held, held_after, on_both_adapters, tenant,
+};
 
 on_both_adapters! {
     whatever_changes_a_delivery_is_tallied,
@@ -132,7 +134,7 @@ async fn whatever_changes_a_delivery_is_tallied(fixture: Fixture) {
     );
 
     fixture
-        .record_one(held(ids[3], HoldReason::MaxInFlight))
+        .record_one(held_after(1, ids[3], HoldReason::MaxInFlight))
         .await;
     assert_eq!(fixture.observe().await.held["max_in_flight"], 1);
     fixture.store.overdue(now, now, 10).await.unwrap();

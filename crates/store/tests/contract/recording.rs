@@ -4,7 +4,7 @@ use model::{DeliveryId, DeliveryStatus, HoldReason, Outcome, Timestamp};
 use store::{Balance, Record, Requeue, Verdict};
 
 use crate::fixture::{
-    Fixture, Make, attempted, endpoint_id, held, on_both_adapters, tenant, timed_out,
+    Fixture, Make, attempted, endpoint_id, held, held_after, on_both_adapters, tenant, timed_out,
 };
 
 on_both_adapters! {
@@ -15,6 +15,7 @@ on_both_adapters! {
     what_came_late_does_not_undo_what_came_after_it,
     two_records_of_one_delivery_in_a_batch_apply_in_order,
     holding_without_an_attempt_applies_unless_the_delivery_is_final,
+    a_hold_decided_before_an_attempt_was_recorded_does_not_undo_its_retry,
     records_of_unknown_deliveries_are_no_error,
     deliveries_of_many_weeks_are_recorded_in_one_batch,
     both_sides_of_the_balance_agree_whatever_happens,
@@ -162,7 +163,7 @@ async fn two_records_of_one_delivery_in_a_batch_apply_in_order(fixture: Fixture)
     let batch = [
         attempted(id, 1, 500, Verdict::Retrying { due_at: later() }),
         attempted(other, 1, 200, Verdict::Delivered),
-        held(id, HoldReason::CircuitOpen),
+        held_after(1, id, HoldReason::CircuitOpen),
         attempted(id, 2, 200, Verdict::Delivered),
     ];
     fixture.store.record(&batch).await.unwrap();
@@ -193,6 +194,29 @@ async fn holding_without_an_attempt_applies_unless_the_delivery_is_final(fixture
         .unwrap();
     assert_eq!(delivery.hold_reason, Some(HoldReason::RateLimit));
     assert_eq!(delivery.next_attempt_at, None);
+}
+
+async fn a_hold_decided_before_an_attempt_was_recorded_does_not_undo_its_retry(fixture: Fixture) {
+    let id = queued(&fixture).await;
+    let due_at = later();
+    fixture
+        .record_one(attempted(id, 1, 500, Verdict::Retrying { due_at }))
+        .await;
+    fixture.record_one(held(id, HoldReason::MaxInFlight)).await;
+    let delivery = fixture
+        .store
+        .delivery(&tenant("acme"), id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (delivery.status, delivery.next_attempt_at),
+        (DeliveryStatus::Retrying, Some(due_at))
+    );
+    fixture
+        .record_one(held_after(1, id, HoldReason::MaxInFlight))
+        .await;
+    assert_eq!(fixture.standing(id).await, (DeliveryStatus::Held, 1));
 }
 
 async fn records_of_unknown_deliveries_are_no_error(fixture: Fixture) {
