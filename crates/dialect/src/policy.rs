@@ -41,10 +41,17 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// How long an attempt takes at most, gathering a batch included.
+    /// How long an attempt takes at most; in a batch, with gathering and waiting for a request.
     pub fn exchange_max(&self) -> Duration {
-        let gathering = self.batch.map_or(0, |batch| batch.max_wait_ms.into());
-        self.timeout + Duration::from_millis(gathering)
+        let gathering = self.batch.map_or(Duration::ZERO, |batch| {
+            self.request_wait_max() + Duration::from_millis(batch.max_wait_ms.into())
+        });
+        gathering + self.timeout
+    }
+
+    /// How long what travels in batches may wait for a request: as long as one takes at most.
+    pub const fn request_wait_max(&self) -> Duration {
+        self.timeout
     }
 
     /// The policy of an endpoint. One whose dialect this build does not know is treated as a
@@ -78,7 +85,7 @@ impl Policy {
             open_after: circuit.open_after.unwrap_or(profile.open_after).max(1),
             circuit_action: circuit.action.unwrap_or(profile.circuit_action),
             on_exhausted: endpoint.on_exhausted.unwrap_or(profile.on_exhausted),
-            max_in_flight: batch.map_or(requests_max, in_flight_of_batches),
+            max_in_flight: batch.map_or(requests_max, |batch| batched_max(batch, requests_max)),
             requests_max,
             batch,
             rate_per_minute: endpoint.rate_per_minute(),
@@ -87,9 +94,10 @@ impl Policy {
 }
 
 /// Deliveries in flight where they travel in batches: enough to fill one while others are under
-/// way.
-fn in_flight_of_batches(batch: Batch) -> usize {
-    usize::try_from(batch.max_events * 4).unwrap_or(usize::MAX)
+/// way, as far as others can be.
+fn batched_max(batch: Batch, requests_max: usize) -> usize {
+    let batches = requests_max.saturating_add(1).min(4);
+    usize::try_from(batch.max_events).map_or(usize::MAX, |events| events * batches)
 }
 
 /// What an endpoint wants otherwise than its dialect, before it is checked.

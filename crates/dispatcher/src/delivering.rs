@@ -104,7 +104,12 @@ impl Dispatcher {
             }
             *looked_up_at = Some(Instant::now());
         }
-        directory.snapshot().endpoint(work.endpoint).cloned()
+        let found = directory.snapshot().endpoint(work.endpoint).cloned();
+        if found.is_none() {
+            // Deleted, perhaps before all it had was discarded: the releaser sees to that.
+            self.holding.note_held(work.endpoint, Instant::now());
+        }
+        found
     }
 
     /// Whether the store still wants this attempt. Only asked where the message alone cannot
@@ -169,7 +174,12 @@ impl Dispatcher {
             leads,
         }) = sent
         else {
-            return End::Unfinished;
+            let (policy, troubled) = (&lane.policy, granted.troubled);
+            let settled = self
+                .claims
+                .settle(work, policy, Settled::Released, troubled);
+            settled.await;
+            return End::Hold(HoldReason::MaxInFlight);
         };
 
         let outcome = reply.outcome;

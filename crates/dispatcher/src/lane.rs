@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::attempt::Exchanges;
-use crate::batches::{Batcher, Batching};
+use crate::batches::{Batcher, Batching, Bounds};
 use crate::schedule;
 
 /// Requests that urgent deliveries may have in flight beyond the endpoint's limit, so that a full
@@ -87,10 +87,13 @@ impl Lane {
 
     /// Where the endpoint's events gather, if it wants them in batches.
     pub(crate) fn batcher(&self, exchanges: &Arc<Exchanges>) -> Option<&Batcher> {
-        let bounds = self.policy.batch?;
+        let bounds = Bounds {
+            batch: self.policy.batch?,
+            requests_max: self.policy.requests_max,
+            wait_max: self.policy.request_wait_max(),
+        };
         let batching = || Batching {
             bounds,
-            requests_max: self.policy.requests_max,
             timeout: self.policy.timeout,
             exchanges: Arc::clone(exchanges),
         };

@@ -51,6 +51,25 @@ fn an_endpoint_follows_its_dialect_until_it_says_otherwise() {
 }
 
 #[test]
+fn no_more_deliveries_are_claimed_than_batches_can_take_in_time() {
+    let mut endpoint = endpoint(Dialect::CloudEvents, &[(SECRET, None)]);
+    let options = r#"{"mode": "batch", "batch": {"max_events": 10, "max_wait_ms": 2000}}"#;
+    endpoint.dialect_options = serde_json::from_str(options).unwrap();
+    endpoint.timeout_s = Some(5);
+    for (requests, deliveries) in [(1, 20), (2, 30), (3, 40), (100, 40)] {
+        endpoint.max_in_flight = Some(requests);
+        assert_eq!(
+            Policy::of(&endpoint).max_in_flight,
+            deliveries,
+            "{requests}"
+        );
+    }
+    let policy = Policy::of(&endpoint);
+    // Waiting for a request, gathering, the request itself.
+    assert_eq!(policy.exchange_max(), Duration::from_secs(5 + 2 + 5));
+}
+
+#[test]
 fn the_schedules_are_the_published_ones() {
     let profile = Dialect::Standard.profile();
     let delays_s = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400];
