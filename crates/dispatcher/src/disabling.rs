@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{DisabledReason, Endpoint, EndpointId, EndpointState, Timestamp};
 use parking_lot::Mutex;
-use store::Directory;
+use store::{Directory, DirectoryError};
 
 /// How long to wait before the store is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -32,7 +32,10 @@ impl Disabling {
         let disabling = Arc::clone(self);
         let since = ambient::now();
         tokio::spawn(async move {
-            let change = |endpoint: &mut Endpoint| disabled(endpoint, reason, since);
+            let change = |endpoint: &mut Endpoint| {
+                disabled(endpoint, reason, since);
+                Ok::<_, DirectoryError>(())
+            };
             while let Err(error) = disabling.directory.update_endpoint(endpoint, &change).await {
                 tracing::warn!(endpoint.id = %endpoint, error = %error, "cannot disable yet");
                 tokio::time::sleep(RETRY_AFTER).await;

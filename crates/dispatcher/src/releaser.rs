@@ -203,17 +203,19 @@ impl Releaser {
 
     async fn round(&self, id: EndpointId, ramp: Ramp, circuit: Circuit) -> RoundEnd {
         let directory = self.dispatcher.parts.directory.snapshot();
-        let Some(endpoint) = directory
-            .endpoint(id)
-            .filter(|endpoint| endpoint.is_active())
-        else {
-            // Forgotten until it is active again: then the next look finds it.
-            return RoundEnd {
-                left: Left::Nothing,
-                pause: LOOK_EVERY,
-                ramp,
-            };
+        let forget = RoundEnd {
+            left: Left::Nothing,
+            pause: LOOK_EVERY,
+            ramp,
         };
+        let Some(endpoint) = directory.endpoint(id) else {
+            self.discard(id).await;
+            return forget;
+        };
+        if !endpoint.is_active() {
+            // Until it is active again: then the next look finds it.
+            return forget;
+        }
         let lane = self.dispatcher.lanes.of(endpoint);
         let ramp = ramp.after(lane.take_finished());
         let now = ambient::now();
@@ -255,6 +257,21 @@ impl Releaser {
         let shared_state = &self.dispatcher.parts.shared_state;
         let circuits = shared_state.circuits(&endpoints).await;
         circuits.unwrap_or_else(|_| vec![Circuit::default(); endpoints.len()])
+    }
+
+    /// Discards what an endpoint still has, if it is deleted; what cannot be now comes up again.
+    async fn discard(&self, endpoint: EndpointId) {
+        let parts = &self.dispatcher.parts;
+        if parts.store_watch.is_away() {
+            return;
+        }
+        if let Err(error) = parts
+            .store
+            .discard_unfinished(endpoint, ambient::now())
+            .await
+        {
+            parts.store_watch.failed(&error);
+        }
     }
 
     /// Releases up to `size`; answers how many there were. What the broker does not take is queued

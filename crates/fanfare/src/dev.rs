@@ -128,7 +128,10 @@ async fn ensure_endpoint(
         .flat_map(|tenant| &tenant.endpoints)
         .find(|endpoint| endpoint.name.as_deref() == Some(ENDPOINT_NAME));
     if let Some(endpoint) = existing {
-        let moved = |endpoint: &mut Endpoint| endpoint.url = url.clone();
+        let moved = |endpoint: &mut Endpoint| {
+            endpoint.url = url.clone();
+            Ok::<_, DirectoryError>(())
+        };
         let endpoint = wired.directory.update_endpoint(endpoint.id, &moved).await?;
         return endpoint.context("the demo endpoint was deleted at this moment");
     }

@@ -279,13 +279,16 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Urgent ones first. No delivery is released to two callers.
     async fn release(&self, endpoint: EndpointId, limit: u32, now: Timestamp) -> Result<Vec<Work>>;
 
-    /// Discards held deliveries of an endpoint, answers how many.
+    /// Discards held deliveries of an endpoint, some thousand at a time; answers how many.
     async fn discard_held(
         &self,
         endpoint: EndpointId,
         fate: HeldFate,
         now: Timestamp,
     ) -> Result<u64>;
+
+    /// Discards what is unfinished of a deleted endpoint, answers how many; of any other, nothing.
+    async fn discard_unfinished(&self, endpoint: EndpointId, now: Timestamp) -> Result<u64>;
 
     /// Makes deliveries due `now`, with a fresh run of their schedule.
     async fn requeue(&self, what: Requeue, now: Timestamp) -> Result<Vec<Work>>;

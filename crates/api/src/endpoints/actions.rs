@@ -101,6 +101,7 @@ async fn set_state(app: &App, id: EndpointId, active: bool) -> Result<Arc<Endpoi
         if !(active && consent::is_awaited(endpoint)) {
             endpoint.state = state(active, endpoint.state, now);
         }
+        Ok::<_, ApiError>(())
     };
     let endpoint = app.directory.update_endpoint(id, &change).await?;
     endpoint.ok_or_else(|| ApiError::not_found("endpoint"))

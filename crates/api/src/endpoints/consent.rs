@@ -76,7 +76,10 @@ const fn is_awaiting(state: EndpointState) -> bool {
 /// Asks the receiver of an endpoint once more.
 pub(super) async fn ask_again(app: &App, id: EndpointId) -> Result<Arc<Endpoint>, ApiError> {
     let now = ambient::now();
-    let again = |endpoint: &mut Endpoint| await_consent(endpoint, now);
+    let again = |endpoint: &mut Endpoint| {
+        await_consent(endpoint, now);
+        Ok::<_, ApiError>(())
+    };
     let endpoint = app.directory.update_endpoint(id, &again).await?;
     let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;
     ask(app, endpoint).await
@@ -98,6 +101,7 @@ pub(super) async fn ask(app: &App, endpoint: Arc<Endpoint>) -> Result<Arc<Endpoi
             granted_at: None,
             rate_per_minute: None,
         });
+        Ok::<_, ApiError>(())
     };
     let updated = app.directory.update_endpoint(endpoint.id, &asking).await?;
     let callback = app.public_url.as_ref().map(|url| {
@@ -145,12 +149,13 @@ async fn grant(
     let now = ambient::now();
     let granted = |endpoint: &mut Endpoint| {
         let asked = endpoint.consent.as_mut().filter(|asked| asked.key == key);
-        let Some(consent) = asked else { return };
+        let Some(consent) = asked else { return Ok(()) };
         consent.granted_at = Some(now);
         consent.rate_per_minute = rate_per_minute;
         if is_awaiting(endpoint.state) {
             endpoint.state = EndpointState::Active;
         }
+        Ok::<_, ApiError>(())
     };
     let endpoint = app.directory.update_endpoint(id, &granted).await?;
     let endpoint = endpoint.filter(|endpoint| !is_awaited(endpoint));

@@ -212,25 +212,25 @@ pub(super) async fn patch(
     let now = ambient::now();
     // Once more on what is there by now: somebody else may have changed other members.
     let change = |endpoint: &mut Endpoint| {
-        if let Ok(input) = EndpointInput::patched(endpoint, &patch) {
-            if patch.get("active").is_some() {
-                endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
-            }
-            let before = endpoint.clone();
-            let url = if patch.get("url").is_some() {
-                url.clone()
-            } else {
-                endpoint.url.clone()
-            };
-            input.apply(endpoint, url);
-            let asks_again = endpoint.is_active() && consent::is_awaited(endpoint);
-            if asks_again || consent::is_another(&before, endpoint) {
-                consent::await_consent(endpoint, now);
-            }
+        let input = EndpointInput::patched(endpoint, &patch)?;
+        if patch.get("active").is_some() {
+            endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
         }
+        let before = endpoint.clone();
+        let url = if patch.get("url").is_some() {
+            url.clone()
+        } else {
+            endpoint.url.clone()
+        };
+        input.apply(endpoint, url);
+        let asks_again = endpoint.is_active() && consent::is_awaited(endpoint);
+        if asks_again || consent::is_another(&before, endpoint) {
+            consent::await_consent(endpoint, now);
+        }
+        Ok::<_, ApiError>(())
     };
     let mut changed = Endpoint::clone(&current);
-    change(&mut changed);
+    change(&mut changed)?;
     make_missing(&app, &changed).await?;
     let endpoint = app.directory.update_endpoint(id, &change).await?;
     let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;

@@ -71,7 +71,10 @@ pub(super) async fn rotate_secret(
         signs_until: None,
     };
     let until = now.plus(grace);
-    let change = |endpoint: &mut Endpoint| rotate(&mut endpoint.secrets, &new, until);
+    let change = |endpoint: &mut Endpoint| {
+        rotate(&mut endpoint.secrets, &new, until);
+        Ok::<_, ApiError>(())
+    };
     app.directory
         .update_endpoint(id, &change)
         .await?

@@ -137,9 +137,8 @@ async fn patch(
     SourceSettings::patched(&current, &patch)?;
     // Once more on what is there by now: somebody else may have changed other members.
     let change = |source: &mut Source| {
-        if let Ok(settings) = SourceSettings::patched(source, &patch) {
-            settings.apply(source);
-        }
+        SourceSettings::patched(source, &patch)?.apply(source);
+        Ok::<_, ApiError>(())
     };
     let source = app.directory.update_source(id, &change).await?;
     let source = source.ok_or_else(|| ApiError::not_found("source"))?;
@@ -223,7 +222,10 @@ async fn rotate_secret(
         signs_until: None,
     };
     let until = now.plus(grace);
-    let change = |source: &mut Source| rotate(&mut source.keys, &new, until);
+    let change = |source: &mut Source| {
+        rotate(&mut source.keys, &new, until);
+        Ok::<_, ApiError>(())
+    };
     app.directory
         .update_source(id, &change)
         .await?

@@ -119,22 +119,29 @@ impl Directory {
     }
 
     /// Changes an endpoint, `None` if there is none. `change` may run several times: always on the
-    /// newest revision, which is the one it replaces.
-    pub async fn update_endpoint(
+    /// newest revision, which is the one it replaces, unless it refuses.
+    pub async fn update_endpoint<E: From<DirectoryError>>(
         &self,
         id: EndpointId,
-        change: &(dyn Fn(&mut Endpoint) + Sync),
-    ) -> Result<Option<Arc<Endpoint>>, DirectoryError> {
-        let updated = self.replace_endpoint(id, false, change).await?;
-        Ok(updated)
+        change: &(dyn Fn(&mut Endpoint) -> Result<(), E> + Sync),
+    ) -> Result<Option<Arc<Endpoint>>, E> {
+        self.replace_endpoint(id, false, change).await
     }
 
     /// Deletes an endpoint and discards its unfinished deliveries; whether there was one.
     pub async fn delete_endpoint(&self, id: EndpointId) -> Result<bool, DirectoryError> {
-        let deleted = self
-            .replace_endpoint(id, true, &|endpoint| endpoint.secrets.clear())
-            .await?;
-        Ok(deleted.is_some())
+        let clear = |endpoint: &mut Endpoint| {
+            endpoint.secrets.clear();
+            Ok::<_, DirectoryError>(())
+        };
+        if self.replace_endpoint(id, true, &clear).await?.is_none() {
+            return Ok(false);
+        }
+        // Deleted it is: what is left over here, a dispatcher discards when it comes across it.
+        if let Err(error) = self.store.discard_unfinished(id, ambient::now()).await {
+            tracing::warn!(endpoint.id = %id, error = %error, "not all of its deliveries are discarded yet");
+        }
+        Ok(true)
     }
 
     /// Adds a tenant or changes it; with `create`, an existing one is a conflict.
@@ -178,12 +185,12 @@ impl Directory {
         Ok(())
     }
 
-    async fn replace_endpoint(
+    async fn replace_endpoint<E: From<DirectoryError>>(
         &self,
         id: EndpointId,
         deleted: bool,
-        change: &(dyn Fn(&mut Endpoint) + Sync),
-    ) -> Result<Option<Arc<Endpoint>>, DirectoryError> {
+        change: &(dyn Fn(&mut Endpoint) -> Result<(), E> + Sync),
+    ) -> Result<Option<Arc<Endpoint>>, E> {
         let mut looked_at = self.looked_at.lock().await;
         for tried in 0..UPDATE_TRIES_MAX {
             // The known revision usually is the newest, and the store refuses if it is not.
@@ -194,7 +201,7 @@ impl Directory {
                 return Ok(None);
             };
             let mut endpoint = Endpoint::clone(&known);
-            change(&mut endpoint);
+            change(&mut endpoint)?;
             endpoint.revision = known.revision + 1;
             endpoint.updated_at = ambient::now();
             let endpoint = Arc::new(endpoint);
@@ -208,10 +215,10 @@ impl Directory {
                     return Ok(Some(endpoint));
                 }
                 Err(StoreError::Conflict) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DirectoryError::from(error).into()),
             }
         }
-        Err(StoreError::Conflict.into())
+        Err(DirectoryError::from(StoreError::Conflict).into())
     }
 
     /// Another process may just have made the tenant.

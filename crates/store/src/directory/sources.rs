@@ -26,29 +26,31 @@ impl Directory {
     }
 
     /// Changes a source, `None` if there is none. `change` may run several times: always on the
-    /// newest revision, which is the one it replaces.
-    pub async fn update_source(
+    /// newest revision, which is the one it replaces, unless it refuses.
+    pub async fn update_source<E: From<DirectoryError>>(
         &self,
         id: SourceId,
-        change: &(dyn Fn(&mut Source) + Sync),
-    ) -> Result<Option<Arc<Source>>, DirectoryError> {
+        change: &(dyn Fn(&mut Source) -> Result<(), E> + Sync),
+    ) -> Result<Option<Arc<Source>>, E> {
         self.replace_source(id, false, change).await
     }
 
     /// Deletes a source; whether there was one.
     pub async fn delete_source(&self, id: SourceId) -> Result<bool, DirectoryError> {
-        let deleted = self
-            .replace_source(id, true, &|source| source.keys.clear())
-            .await?;
+        let clear = |source: &mut Source| {
+            source.keys.clear();
+            Ok::<_, DirectoryError>(())
+        };
+        let deleted = self.replace_source(id, true, &clear).await?;
         Ok(deleted.is_some())
     }
 
-    async fn replace_source(
+    async fn replace_source<E: From<DirectoryError>>(
         &self,
         id: SourceId,
         deleted: bool,
-        change: &(dyn Fn(&mut Source) + Sync),
-    ) -> Result<Option<Arc<Source>>, DirectoryError> {
+        change: &(dyn Fn(&mut Source) -> Result<(), E> + Sync),
+    ) -> Result<Option<Arc<Source>>, E> {
         let mut looked_at = self.looked_at.lock().await;
         for tried in 0..UPDATE_TRIES_MAX {
             // The known revision usually is the newest, and the store refuses if it is not.
@@ -59,7 +61,7 @@ impl Directory {
                 return Ok(None);
             };
             let mut source = Source::clone(&known);
-            change(&mut source);
+            change(&mut source)?;
             source.revision = known.revision + 1;
             source.updated_at = ambient::now();
             let source = Arc::new(source);
@@ -73,10 +75,10 @@ impl Directory {
                     return Ok(Some(source));
                 }
                 Err(StoreError::Conflict) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DirectoryError::from(error).into()),
             }
         }
-        Err(StoreError::Conflict.into())
+        Err(DirectoryError::from(StoreError::Conflict).into())
     }
 
     /// Applies what can be read; answers the last that cannot.

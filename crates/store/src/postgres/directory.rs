@@ -22,14 +22,6 @@ pub(super) const CHANNEL: &str = "fanfare_directory";
 
 const NOTIFY: &str = "SELECT pg_notify('fanfare_directory', '')";
 
-/// Held ones by their index, the others by the index of what is due: never all of the endpoint's.
-const DISCARD_UNFINISHED: [&str; 2] = [
-    "UPDATE deliveries SET status = 5, hold_reason = NULL, updated_at = $2
-     WHERE endpoint_id = $1 AND status = 2",
-    "UPDATE deliveries SET status = 5, next_attempt_at = NULL, updated_at = $2
-     WHERE endpoint_id = $1 AND status <= 1",
-];
-
 /// Endpoints and sources first, then signing keys, tenants last: one that is seen has its tenant
 /// and its keys seen too.
 pub(super) async fn changes(pool: &Pool, since: Option<Timestamp>) -> Result<DirectoryChanges> {
@@ -142,7 +134,7 @@ fn event_type(row: &PgRow) -> Result<RegisteredEventType> {
     })
 }
 
-pub(super) async fn put_endpoint(pool: &Pool, row: &EndpointRow, now: Timestamp) -> Result<()> {
+pub(super) async fn put_endpoint(pool: &Pool, row: &EndpointRow) -> Result<()> {
     let id = Id(row.id.as_u128());
     let revision = i64::try_from(row.revision).unwrap_or(i64::MAX);
     let sql = if revision == 1 {
@@ -161,27 +153,10 @@ pub(super) async fn put_endpoint(pool: &Pool, row: &EndpointRow, now: Timestamp)
         .bind(&row.body)
         .bind(&row.sealed_secrets)
         .bind(row.deleted);
-    pool.within(async {
-        let mut lease = pool.lease().await?;
-        let mut tx = lease.begin().await?;
-        if query.execute(&mut *tx).await?.rows_affected() == 0 {
-            return Err(StoreError::Conflict);
-        }
-        if row.deleted {
-            for discard in DISCARD_UNFINISHED {
-                sqlx::query(discard)
-                    .bind(id)
-                    .bind(At(now))
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        }
-        sqlx::query(NOTIFY).execute(&mut *tx).await?;
-        tx.commit().await?;
-        lease.done();
-        Ok(())
-    })
-    .await
+    match write(pool, query).await? {
+        0 => Err(StoreError::Conflict),
+        _ => Ok(()),
+    }
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;

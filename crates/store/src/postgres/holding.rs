@@ -7,9 +7,9 @@ use super::pools::Pool;
 use super::reads::{due_row, event_columns};
 use super::values::{At, Id};
 use crate::rows::{DueRow, work};
-use crate::{HeldFate, StoreError};
+use crate::{HeldFate, StoreError, codes};
 
-/// How many held deliveries one transaction discards, so that nobody waits long for its locks.
+/// How many deliveries one transaction discards, so that nobody waits long for its locks.
 const DISCARD_CHUNK: usize = 5_000;
 
 /// What `due` answers, joined with its event; read by [`due_row`].
@@ -99,10 +99,20 @@ SELECT id FROM (
     WHERE d.endpoint_id = $1 AND d.status = 2 AND e.license_id IS NOT NULL
 ) aged WHERE age > 1 ORDER BY id";
 
+/// Of an endpoint that is deleted.
+pub(super) const UNFINISHED_IDS: &str = "
+SELECT d.id FROM endpoints e JOIN deliveries d ON d.endpoint_id = e.id
+WHERE e.id = $1 AND e.deleted AND d.status = 2
+UNION ALL
+SELECT d.id FROM endpoints e JOIN deliveries d ON d.endpoint_id = e.id
+WHERE e.id = $1 AND e.deleted AND d.status <= 1";
+
+/// Those whose status is between `$4` and held.
 pub(super) const DISCARD: &str = "
-UPDATE deliveries d SET status = 5, hold_reason = NULL, updated_at = $3
+UPDATE deliveries d
+SET status = 5, hold_reason = NULL, next_attempt_at = NULL, updated_at = $3
 FROM unnest($1::uuid[], $2::timestamptz[]) AS p (id, created_at)
-WHERE d.id = p.id AND d.created_at = p.created_at AND d.status = 2";
+WHERE d.id = p.id AND d.created_at = p.created_at AND d.status BETWEEN $4 AND 2";
 
 pub(super) async fn overdue(
     pool: &Pool,
@@ -200,26 +210,63 @@ pub(super) async fn discard_held(
         HeldFate::DiscardAll => HELD_IDS,
         HeldFate::KeepLatestPerLicense => HELD_BUT_LATEST_IDS,
     };
+    let ids = ids(pool, sql, endpoint).await?;
+    discard(pool, &ids, codes::HELD, now).await
+}
+
+pub(super) async fn discard_unfinished(
+    pool: &Pool,
+    endpoint: EndpointId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let ids = ids(pool, UNFINISHED_IDS, endpoint).await?;
+    discard(pool, &ids, codes::QUEUED, now).await
+}
+
+async fn ids(
+    pool: &Pool,
+    sql: &'static str,
+    endpoint: EndpointId,
+) -> Result<Vec<DeliveryId>, StoreError> {
     pool.within(async {
         let mut connection = pool.lease().await?;
         let ids: Vec<Id> = sqlx::query_scalar(sql)
             .bind(Id(endpoint.as_u128()))
             .fetch_all(&mut *connection)
             .await?;
-        let deliveries: Vec<_> = ids.iter().map(|id| DeliveryId::from_u128(id.0)).collect();
-        let mut discarded = 0;
-        for chunk in deliveries.chunks(DISCARD_CHUNK) {
-            let (ids, times) = ids_and_times(chunk);
-            discarded += sqlx::query(DISCARD)
-                .bind(ids)
-                .bind(times)
-                .bind(At(now))
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
-        }
         connection.done();
-        Ok(discarded)
+        Ok(ids
+            .into_iter()
+            .map(|id| DeliveryId::from_u128(id.0))
+            .collect())
     })
     .await
+}
+
+/// Each chunk has its own time: however many there are, no step is long.
+async fn discard(
+    pool: &Pool,
+    deliveries: &[DeliveryId],
+    first_status: i16,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut discarded = 0;
+    for chunk in deliveries.chunks(DISCARD_CHUNK) {
+        discarded += pool
+            .within(async {
+                let (ids, times) = ids_and_times(chunk);
+                let mut connection = pool.lease().await?;
+                let done = sqlx::query(DISCARD)
+                    .bind(ids)
+                    .bind(times)
+                    .bind(At(now))
+                    .bind(first_status)
+                    .execute(&mut *connection)
+                    .await?;
+                connection.done();
+                Ok(done.rows_affected())
+            })
+            .await?;
+    }
+    Ok(discarded)
 }

@@ -142,6 +142,10 @@ impl Store for PostgresStore {
         holding::discard_held(&self.pools.calm, endpoint, fate, now).await
     }
 
+    async fn discard_unfinished(&self, endpoint: EndpointId, now: Timestamp) -> Result<u64> {
+        holding::discard_unfinished(&self.pools.calm, endpoint, now).await
+    }
+
     async fn requeue(&self, what: Requeue, now: Timestamp) -> Result<Vec<Work>> {
         let (tenant, deliveries) = match what {
             Requeue::One { tenant, delivery } => (tenant, vec![delivery]),
@@ -223,8 +227,8 @@ impl Store for PostgresStore {
         self.listening.get_or_init(start).await.changed().await;
     }
 
-    async fn put_endpoint(&self, row: &EndpointRow, now: Timestamp) -> Result<()> {
-        directory::put_endpoint(&self.pools.calm, row, now).await
+    async fn put_endpoint(&self, row: &EndpointRow, _now: Timestamp) -> Result<()> {
+        directory::put_endpoint(&self.pools.calm, row).await
     }
 
     async fn put_source(&self, row: &SourceRow, _now: Timestamp) -> Result<()> {

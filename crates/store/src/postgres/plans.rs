@@ -159,6 +159,7 @@ async fn no_statement_of_the_hot_path_reads_a_whole_large_table() {
         ("delivery", reads::DELIVERY),
         ("attempts", reads::ATTEMPTS),
         ("held_ids", holding::HELD_IDS),
+        ("discard", holding::DISCARD),
         ("stats_by_status", stats::BY_STATUS),
     ];
     check(&pools.calm, &calm).await;

@@ -12,15 +12,6 @@ use crate::{DirectoryChanges, EndpointRow, SourceRow, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Held ones by their index, the others by the index of what is due: never all of the endpoint's.
-const DISCARD_UNFINISHED: [&str; 2] = [
-    "UPDATE deliveries INDEXED BY deliveries_held
-     SET status = 5, hold_reason = NULL, updated_at = ?2 WHERE endpoint_id = ?1 AND status = 2",
-    "UPDATE deliveries INDEXED BY deliveries_due
-     SET status = 5, next_attempt_at = NULL, updated_at = ?2
-     WHERE endpoint_id = ?1 AND status <= 1",
-];
-
 pub(super) fn changes(
     tx: &Transaction<'_>,
     since: Option<Timestamp>,
@@ -145,11 +136,6 @@ pub(super) fn put_endpoint(tx: &Transaction<'_>, row: &EndpointRow, now: Timesta
     };
     if written == 0 {
         return Err(StoreError::Conflict);
-    }
-    if row.deleted {
-        for discard in DISCARD_UNFINISHED {
-            execute(tx, discard, params![id, At(now)])?;
-        }
     }
     Ok(())
 }

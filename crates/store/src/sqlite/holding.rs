@@ -10,7 +10,7 @@ use super::values::{At, Id};
 use crate::rows::{DueRow, work};
 use crate::{DeliveryFilter, HeldFate, StoreError};
 
-/// How many held deliveries one transaction discards, so that others get their turn.
+/// How many deliveries one transaction discards, so that others get their turn.
 pub(super) const DISCARD_CHUNK: usize = 5_000;
 
 const OVERDUE: &str = "status <= 1 AND next_attempt_at <= ?1 ORDER BY next_attempt_at LIMIT ?2";
@@ -51,9 +51,21 @@ const HELD_BUT_LATEST_IDS: &str = "
         WHERE d.endpoint_id = ?1 AND d.status = 2 AND e.license_id IS NOT NULL
     ) WHERE age > 1";
 
+/// Of an endpoint that is deleted.
+const UNFINISHED_IDS: &str = "
+    SELECT d.id FROM endpoints e
+    JOIN deliveries d INDEXED BY deliveries_held ON d.endpoint_id = e.id AND d.status = 2
+    WHERE e.id = ?1 AND e.deleted
+    UNION ALL
+    SELECT d.id FROM endpoints e
+    JOIN deliveries d INDEXED BY deliveries_due ON d.endpoint_id = e.id AND d.status <= 1
+    WHERE e.id = ?1 AND e.deleted";
+
+/// If its status is between `?3` and held.
 const DISCARD: &str = "
-    UPDATE deliveries SET status = 5, hold_reason = NULL, updated_at = ?2
-    WHERE id = ?1 AND status = 2";
+    UPDATE deliveries
+    SET status = 5, hold_reason = NULL, next_attempt_at = NULL, updated_at = ?2
+    WHERE id = ?1 AND status BETWEEN ?3 AND 2";
 
 pub(super) fn overdue(
     tx: &Transaction<'_>,
@@ -163,24 +175,38 @@ pub(super) fn to_discard(
     endpoint: EndpointId,
     fate: HeldFate,
 ) -> Result<Vec<Id>, StoreError> {
-    let mut statement = tx.prepare_cached(match fate {
+    let sql = match fate {
         HeldFate::DiscardAll => HELD_IDS,
         HeldFate::KeepLatestPerLicense => HELD_BUT_LATEST_IDS,
-    })?;
+    };
+    ids(tx, sql, endpoint)
+}
+
+/// The unfinished deliveries of an endpoint, if it is deleted.
+pub(super) fn unfinished(
+    tx: &Transaction<'_>,
+    endpoint: EndpointId,
+) -> Result<Vec<Id>, StoreError> {
+    ids(tx, UNFINISHED_IDS, endpoint)
+}
+
+fn ids(tx: &Transaction<'_>, sql: &str, endpoint: EndpointId) -> Result<Vec<Id>, StoreError> {
+    let mut statement = tx.prepare_cached(sql)?;
     let ids = statement.query_map([Id::new(endpoint.as_u128())], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Discards those that are still held, answers how many were.
+/// Discards those whose status is between `first_status` and held, answers how many were.
 pub(super) fn discard(
     tx: &Transaction<'_>,
     deliveries: &[Id],
+    first_status: i16,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut discard = tx.prepare_cached(DISCARD)?;
     let mut discarded = 0;
     for delivery in deliveries {
-        discarded += u64::from(discard.execute(params![delivery, At(now)])? == 1);
+        discarded += u64::from(discard.execute(params![delivery, At(now), first_status])? == 1);
     }
     Ok(discarded)
 }

@@ -33,11 +33,12 @@ use tokio::sync::Notify;
 
 use self::connection::DatabaseFile;
 use self::readers::Readers;
+use self::values::Id;
 use self::writer::Writer;
 use crate::{
     Acceptance, Accepted, DeliveryFilter, DirectoryChanges, EndpointRow, EndpointStats,
     EventFilter, Footprint, HeldFate, Observation, OpenError, Page, PageRequest, Record, Requeue,
-    SchemaState, SigningKeyRow, SourceRow, Standing, Store, StoreError,
+    SchemaState, SigningKeyRow, SourceRow, Standing, Store, StoreError, codes,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -63,6 +64,18 @@ impl SqliteStore {
             readers: Readers::new(file),
             directory_changed: Notify::new(),
         })
+    }
+
+    async fn discard(&self, ids: &[Id], first_status: i16, now: Timestamp) -> Result<u64> {
+        let mut discarded = 0;
+        for chunk in ids.chunks(holding::DISCARD_CHUNK) {
+            let chunk = chunk.to_vec();
+            discarded += self
+                .writer
+                .write(move |tx| holding::discard(tx, &chunk, first_status, now))
+                .await?;
+        }
+        Ok(discarded)
     }
 
     fn tell_directory_changed(&self) {
@@ -148,15 +161,15 @@ impl Store for SqliteStore {
             .readers
             .read(move |tx| holding::to_discard(tx, endpoint, fate))
             .await?;
-        let mut discarded = 0;
-        for chunk in ids.chunks(holding::DISCARD_CHUNK) {
-            let chunk = chunk.to_vec();
-            discarded += self
-                .writer
-                .write(move |tx| holding::discard(tx, &chunk, now))
-                .await?;
-        }
-        Ok(discarded)
+        self.discard(&ids, codes::HELD, now).await
+    }
+
+    async fn discard_unfinished(&self, endpoint: EndpointId, now: Timestamp) -> Result<u64> {
+        let ids = self
+            .readers
+            .read(move |tx| holding::unfinished(tx, endpoint))
+            .await?;
+        self.discard(&ids, codes::QUEUED, now).await
     }
 
     async fn requeue(&self, what: Requeue, now: Timestamp) -> Result<Vec<Work>> {

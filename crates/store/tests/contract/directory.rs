@@ -15,6 +15,7 @@ on_both_adapters! {
     own_changes_are_seen_at_once_and_after_a_new_start,
     another_directory_sees_changes_within_seconds,
     two_directories_that_change_one_endpoint_lose_no_change,
+    a_change_that_refuses_changes_nothing,
     a_tenant_is_created_once,
     a_key_with_the_same_hash_stays_as_it_is,
     secrets_and_header_values_are_not_stored_in_clear,
@@ -103,7 +104,10 @@ async fn own_changes_are_seen_at_once_and_after_a_new_start(fixture: Fixture) {
         since: model::Timestamp::from_millis(ambient::now().as_millis()),
     };
     let updated = directory
-        .update_endpoint(put.id, &|it| it.state = disabled)
+        .update_endpoint(put.id, &|it| {
+            it.state = disabled;
+            Ok::<_, DirectoryError>(())
+        })
         .await
         .unwrap();
     assert_eq!(updated.unwrap().revision, 2);
@@ -115,7 +119,7 @@ async fn own_changes_are_seen_at_once_and_after_a_new_start(fixture: Fixture) {
     assert!(!directory.delete_endpoint(removed.id).await.unwrap());
     assert!(
         directory
-            .update_endpoint(removed.id, &|_| {})
+            .update_endpoint(removed.id, &|_| Ok::<_, DirectoryError>(()))
             .await
             .unwrap()
             .is_none()
@@ -178,6 +182,7 @@ async fn two_directories_that_change_one_endpoint_lose_no_change(fixture: Fixtur
             for _ in 0..10 {
                 let add = |endpoint: &mut Endpoint| {
                     endpoint.timeout_s = Some(endpoint.timeout_s.unwrap_or(0) + 1);
+                    Ok::<_, DirectoryError>(())
                 };
                 directory.update_endpoint(id, &add).await.unwrap().unwrap();
             }
@@ -190,6 +195,24 @@ async fn two_directories_that_change_one_endpoint_lose_no_change(fixture: Fixtur
     one.refresh().await.unwrap();
     let found = Arc::clone(one.snapshot().endpoint(id).unwrap());
     assert_eq!((found.timeout_s, found.revision), (Some(20), 21));
+}
+
+async fn a_change_that_refuses_changes_nothing(fixture: Fixture) {
+    let directory = load_with_tenant(&fixture).await;
+    let put = directory
+        .put_endpoint(endpoint(tenant("acme")))
+        .await
+        .unwrap();
+    let refuse = |endpoint: &mut Endpoint| {
+        endpoint.timeout_s = Some(1);
+        Err(DirectoryError::UnknownTenant(tenant("acme")))
+    };
+    let refused = directory.update_endpoint(put.id, &refuse).await;
+    assert!(matches!(refused, Err(DirectoryError::UnknownTenant(_))));
+    for directory in [Arc::clone(&directory), load(&fixture).await] {
+        let found = Arc::clone(directory.snapshot().endpoint(put.id).unwrap());
+        assert_eq!((found.timeout_s, found.revision), (put.timeout_s, 1));
+    }
 }
 
 async fn a_tenant_is_created_once(fixture: Fixture) {
@@ -291,6 +314,8 @@ async fn the_unfinished_deliveries_of_a_deleted_endpoint_are_discarded(fixture: 
         held(ids[2], HoldReason::CircuitOpen),
     ];
     fixture.store.record(&batch).await.unwrap();
+    let discard = |id| fixture.store.discard_unfinished(id, due_at);
+    assert_eq!(discard(other.id).await.unwrap(), 0, "it is not deleted");
     directory.delete_endpoint(put.id).await.unwrap();
     let balance = fixture.balance().await;
     assert_eq!(
@@ -298,6 +323,15 @@ async fn the_unfinished_deliveries_of_a_deleted_endpoint_are_discarded(fixture: 
         (8, 1, 3)
     );
     assert_eq!((balance.queued, balance.retrying, balance.held), (4, 0, 0));
+
+    // Accepted by a process that had not heard of it yet.
+    let late = Make {
+        endpoints: vec![put.id],
+        ..Make::default()
+    };
+    fixture.accept_one(&late.acceptance()).await;
+    assert_eq!(discard(put.id).await.unwrap(), 1);
+    assert_eq!(discard(put.id).await.unwrap(), 0);
 }
 
 async fn an_endpoint_needs_its_tenant(fixture: Fixture) {

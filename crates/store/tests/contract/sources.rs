@@ -65,13 +65,17 @@ async fn a_source_is_seen_at_once_and_after_a_new_start(fixture: Fixture) {
             },
         );
         source.active = false;
+        Ok::<_, DirectoryError>(())
     };
     let updated = directory.update_source(put.id, &add).await.unwrap();
     assert_eq!(updated.unwrap().revision, 2);
     let gone = directory.put_source(source("acme")).await.unwrap();
     assert!(directory.delete_source(gone.id).await.unwrap());
     assert!(!directory.delete_source(gone.id).await.unwrap());
-    let nothing = directory.update_source(gone.id, &|_| {}).await.unwrap();
+    let nothing = directory
+        .update_source(gone.id, &|_| Ok::<_, DirectoryError>(()))
+        .await
+        .unwrap();
     assert!(nothing.is_none());
 
     for directory in [Arc::clone(&directory), load(&fixture).await] {
@@ -125,6 +129,7 @@ async fn two_directories_that_change_one_source_lose_no_change(fixture: Fixture)
         let add = |source: &mut Source| {
             let before = source.product.clone().unwrap_or_default();
             source.product = Some(before + product);
+            Ok::<_, DirectoryError>(())
         };
         directory.update_source(id, &add).await.unwrap().unwrap();
     }
