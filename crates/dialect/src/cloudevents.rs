@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use model::{BinaryAttributes, Event, Submission, is_catalogued};
+use model::{BinaryAttributes, Event, FieldError, Submission, is_catalogued};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -82,22 +82,24 @@ struct Options {
     rate_per_minute: Option<u32>,
 }
 
-fn check_options(given: &Map<String, Value>) -> Result<(), String> {
-    options::check::<Options>(given)?;
-    let options = Options::deserialize(given).unwrap_or_default();
-    if let Some(origin) = &options.origin {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
-        if origin.is_empty() || origin.len() > ORIGIN_BYTES_MAX || !origin.bytes().all(allowed) {
-            return Err("origin must be a DNS name such as hooks.example.net".to_owned());
-        }
+fn check_options(given: &Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = options::check::<Options>(given);
+    let options: Options = options::read(given).unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
+    let is_name = |origin: &String| {
+        (1..=ORIGIN_BYTES_MAX).contains(&origin.len()) && origin.bytes().all(allowed)
+    };
+    if !options.origin.as_ref().is_none_or(is_name) {
+        let detail = "must be a DNS name such as hooks.example.net";
+        errors.push(options::error("origin", detail));
     }
     if options.handshake && options.origin.is_none() {
-        return Err("handshake needs an origin to ask for".to_owned());
+        errors.push(options::error("handshake", "needs an origin to ask for"));
     }
     if options.rate_per_minute == Some(0) {
-        return Err("rate_per_minute must be at least 1".to_owned());
+        errors.push(options::error("rate_per_minute", "must be at least 1"));
     }
-    Ok(())
+    errors
 }
 
 /// Bytes of an origin at most, as of any DNS name.

@@ -55,7 +55,8 @@ pub(crate) struct Format {
     /// The events of a genuine request, as canonical ones.
     pub(crate) parse: fn(&Received<'_>) -> Result<Vec<Submission>, ParseError>,
     pub(crate) check_secret: fn(&str) -> Result<(), &'static str>,
-    pub(crate) check_options: fn(&Map<String, Value>) -> Result<(), String>,
+    /// What is wrong with options, all of which are the dialect's.
+    pub(crate) check_options: fn(&Map<String, Value>) -> Vec<FieldError>,
 }
 
 pub(crate) type RenderBatch = fn(&[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError>;
@@ -154,10 +155,10 @@ impl Dialect {
             || names.of(event, options::common(endpoint).extras).is_some()
     }
 
-    /// All event names of this dialect; where they are the canonical ones, without those that a
-    /// tenant registered.
+    /// The event names that an endpoint may ask for without options; where they are the canonical
+    /// ones, without those that a tenant registered.
     pub fn event_names(self) -> Vec<&'static str> {
-        self.format().names.all()
+        self.format().names.all(false)
     }
 
     /// Serializes the event once and signs those bytes.
@@ -230,14 +231,15 @@ impl Dialect {
         (self.format().check_secret)(secret).map_err(|detail| FieldError::new("/secret", detail))
     }
 
-    /// Whether these are options of this dialect.
-    pub fn check_options(self, given: &Map<String, Value>) -> Result<(), FieldError> {
-        (self.format().check_options)(given).map_err(options::error)?;
-        if given.contains_key("batch") && self.format().render_batch.is_none() {
-            let detail = format!("batch: the dialect {} has no batches", self.name());
-            return Err(options::error(detail));
-        }
-        Ok(())
+    /// What is wrong with an endpoint's `dialect_options`.
+    pub fn check_options(self, given: &Map<String, Value>) -> Vec<FieldError> {
+        let known: Vec<_> = self.options().map(|option| option.name).collect();
+        let (own, unknown): (Map<_, _>, Map<_, _>) = given
+            .clone()
+            .into_iter()
+            .partition(|(name, _)| known.contains(&name.as_str()));
+        let unknown = unknown.keys().map(|name| options::unknown(name, &known));
+        unknown.chain((self.format().check_options)(&own)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! GitHub's format for license events: the event in a header, its action in the body.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use model::{Endpoint, Submission};
+use model::{Endpoint, FieldError, Submission};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -56,14 +56,14 @@ struct Options {
 /// The largest hook id: JavaScript counts no further.
 const HOOK_ID_MAX: u64 = (1 << 53) - 1;
 
-fn check_options(given: &Map<String, Value>) -> Result<(), String> {
-    options::check::<Options>(given)?;
-    match given.get("hook_id").and_then(Value::as_u64) {
-        Some(id) if !(1..=HOOK_ID_MAX).contains(&id) => {
-            Err(format!("hook_id must be 1 to {HOOK_ID_MAX}"))
-        }
-        Some(_) | None => Ok(()),
+fn check_options(given: &Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = options::check::<Options>(given);
+    let id = given.get("hook_id").and_then(Value::as_u64);
+    if id.is_some_and(|id| !(1..=HOOK_ID_MAX).contains(&id)) {
+        let detail = format!("must be 1 to {HOOK_ID_MAX}");
+        errors.push(options::error("hook_id", detail));
     }
+    errors
 }
 
 fn hook_id(endpoint: &Endpoint, options: &Options) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::{Endpoint, EventId, KeyAlgorithm, Submission};
+use model::{Endpoint, EventId, FieldError, KeyAlgorithm, Submission};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for ApiVersion {
         minor
             .map(Self)
             .filter(|version| version.0 <= API_MINOR_MAX && version.to_string() == text)
-            .ok_or_else(|| de::Error::custom("api_version must be 1.0 to 1.8"))
+            .ok_or_else(|| de::Error::custom("must be 1.0 to 1.8"))
     }
 }
 
@@ -139,14 +139,14 @@ impl Options {
     }
 }
 
-fn check_options(given: &Map<String, Value>) -> Result<(), String> {
-    options::check::<Options>(given)?;
-    match given.get("account_id") {
-        Some(Value::String(id)) if !is_guid(id) => {
-            Err("account_id must be a UUID in small letters".to_owned())
-        }
-        _ => Ok(()),
+fn check_options(given: &Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = options::check::<Options>(given);
+    let account = given.get("account_id").and_then(Value::as_str);
+    if !account.is_none_or(is_guid) {
+        let detail = "must be a UUID in small letters";
+        errors.push(options::error("account_id", detail));
     }
+    errors
 }
 
 /// The tenant's keys that sign for this endpoint.

@@ -75,13 +75,14 @@ impl Names {
         }
     }
 
-    /// All names, sorted; where they are the canonical ones, without those that a tenant
-    /// registered.
-    pub(crate) fn all(&self) -> Vec<&'static str> {
+    /// The names that an endpoint may ask for, sorted; where they are the canonical ones, without
+    /// those that a tenant registered.
+    pub(crate) fn all(&self, extras: bool) -> Vec<&'static str> {
         match self {
             Self::Canonical => model::CATALOG.iter().map(|entry| entry.name).collect(),
             Self::Own(rows) => {
-                let mut names: Vec<_> = rows.iter().map(|row| row.own).collect();
+                let rows = rows.iter().filter(|row| extras || row.when != When::Extra);
+                let mut names: Vec<_> = rows.map(|row| row.own).collect();
                 names.sort_unstable();
                 names.dedup();
                 names

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
 
 use crate::RenderError;
 
@@ -15,7 +16,7 @@ use crate::RenderError;
 pub(crate) struct Common {
     /// What happens to events that the dialect has no name for.
     pub(crate) unmapped: Unmapped,
-    /// Names that only some of the system's documents list.
+    /// Names that only some of the system's documents list, where the dialect has such.
     pub(crate) extras: bool,
     /// Sent instead of Fanfare's own product token.
     pub(crate) user_agent: Option<String>,
@@ -74,6 +75,11 @@ pub(crate) fn common(endpoint: &Endpoint) -> Common {
     Common::deserialize(&endpoint.dialect_options).unwrap_or_default()
 }
 
+/// Whether the options, which may not have been checked, ask for the names of [`Common::extras`].
+pub(crate) fn asks_for_extras(options: &Map<String, Value>) -> bool {
+    options.get("extras") == Some(&Value::Bool(true))
+}
+
 /// The dialect's own options.
 pub(crate) fn own<T: DeserializeOwned + Default>(endpoint: &Endpoint) -> Result<T, RenderError> {
     if endpoint.dialect_options.is_empty() {
@@ -82,7 +88,9 @@ pub(crate) fn own<T: DeserializeOwned + Default>(endpoint: &Endpoint) -> Result<
     read(&endpoint.dialect_options).map_err(|_| RenderError::BadOptions)
 }
 
-fn read<T: DeserializeOwned>(options: &Map<String, Value>) -> Result<T, serde_json::Error> {
+pub(crate) fn read<T: DeserializeOwned>(
+    options: &Map<String, Value>,
+) -> Result<T, serde_json::Error> {
     let own = options
         .iter()
         .filter(|(name, _)| !COMMON.contains(&name.as_str()));
@@ -91,38 +99,55 @@ fn read<T: DeserializeOwned>(options: &Map<String, Value>) -> Result<T, serde_js
     ))
 }
 
-/// Checks the options of a dialect whose own ones are `T`.
-pub(crate) fn check<T: DeserializeOwned>(options: &Map<String, Value>) -> Result<(), String> {
-    let common = Common::deserialize(options).map_err(|error| error.to_string())?;
-    if let Some(agent) = &common.user_agent {
-        let printable = agent
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if !printable || agent.trim().is_empty() || agent.len() > USER_AGENT_MAX {
-            return Err(format!(
-                "user_agent must be 1 to {USER_AGENT_MAX} printable ASCII characters"
-            ));
+/// Checks the options of a dialect whose own ones are `T`, each alone, so that all that are wrong
+/// are named.
+pub(crate) fn check<T: DeserializeOwned>(options: &Map<String, Value>) -> Vec<FieldError> {
+    let wrong = options.iter().filter_map(|(name, value)| {
+        if COMMON.contains(&name.as_str()) {
+            check_alone::<Common>(name, value)
+        } else {
+            check_alone::<T>(name, value)
         }
-    }
-    if let Some(batch) = common.batch {
-        check_batch(batch)?;
-    }
-    read::<T>(options)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    });
+    let mut errors: Vec<_> = wrong.collect();
+    errors.extend(options.get("user_agent").and_then(check_user_agent));
+    let batch = options.get("batch").map(Batch::deserialize);
+    errors.extend(batch.and_then(Result::ok).into_iter().flat_map(check_batch));
+    errors
 }
 
-fn check_batch(batch: Batch) -> Result<(), String> {
-    for (name, value, min, max) in [
-        ("max_events", batch.max_events, 2, BATCH_EVENTS_MAX),
-        ("max_bytes", batch.max_bytes, 1, BATCH_BYTES_MAX),
-        ("max_wait_ms", batch.max_wait_ms, 1, BATCH_WAIT_MS_MAX),
-    ] {
-        if !(min..=max).contains(&value) {
-            return Err(format!("batch.{name} must be {min} to {max}"));
+fn check_alone<T: DeserializeOwned>(name: &str, value: &Value) -> Option<FieldError> {
+    let alone = std::iter::once((name, value));
+    let alone = MapDeserializer::<_, serde_json::Error>::new(alone);
+    let error = serde_path_to_error::deserialize::<_, T>(alone).err()?;
+    let mut pointer = POINTER.to_owned();
+    for segment in error.path() {
+        if let Segment::Map { key } = segment {
+            pointer.push_str(&format!("/{}", escaped(key)));
         }
     }
-    Ok(())
+    Some(FieldError::new(pointer, error.inner().to_string()))
+}
+
+fn check_user_agent(agent: &Value) -> Option<FieldError> {
+    let agent = agent.as_str()?;
+    let printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    let good =
+        agent.bytes().all(printable) && !agent.trim().is_empty() && agent.len() <= USER_AGENT_MAX;
+    let detail = format!("must be 1 to {USER_AGENT_MAX} printable ASCII characters");
+    (!good).then(|| error("user_agent", detail))
+}
+
+fn check_batch(batch: Batch) -> impl Iterator<Item = FieldError> {
+    let members = [
+        ("batch/max_events", batch.max_events, 2, BATCH_EVENTS_MAX),
+        ("batch/max_bytes", batch.max_bytes, 1, BATCH_BYTES_MAX),
+        ("batch/max_wait_ms", batch.max_wait_ms, 1, BATCH_WAIT_MS_MAX),
+    ];
+    let outside = members
+        .into_iter()
+        .filter(|(_, value, min, max)| !(*min..=*max).contains(value));
+    outside.map(|(name, _, min, max)| error(name, format!("must be {min} to {max}")))
 }
 
 /// A dialect without options of its own.
@@ -130,6 +155,20 @@ fn check_batch(batch: Batch) -> Result<(), String> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct None {}
 
-pub(crate) fn error(detail: String) -> FieldError {
-    FieldError::new("/dialect_options", detail)
+const POINTER: &str = "/dialect_options";
+
+/// What is wrong with the option at `path`.
+pub(crate) fn error(path: &str, detail: impl Into<String>) -> FieldError {
+    FieldError::new(format!("{POINTER}/{path}"), detail)
+}
+
+/// An option that the dialect does not have; `known` are those it has.
+pub(crate) fn unknown(name: &str, known: &[&str]) -> FieldError {
+    let detail = format!("is no option of the dialect: it has {}", known.join(", "));
+    error(&escaped(name), detail)
+}
+
+/// Within a JSON pointer (RFC 6901).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }

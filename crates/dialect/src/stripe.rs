@@ -1,6 +1,6 @@
 //! Stripe's format for license events: a snapshot event, signed with its time.
 
-use model::{Environment, Submission};
+use model::{Environment, FieldError, Submission};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -56,20 +56,18 @@ impl Default for Options {
 /// Characters of an API version at most.
 const API_VERSION_MAX: usize = 64;
 
-fn check_options(given: &Map<String, Value>) -> Result<(), String> {
-    options::check::<Options>(given)?;
+fn check_options(given: &Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = options::check::<Options>(given);
     let version = given.get("api_version").and_then(Value::as_str);
     let fits = |version: &str| {
         let visible = version.bytes().all(|byte| byte.is_ascii_graphic());
         visible && (1..=API_VERSION_MAX).contains(&version.len())
     };
-    if version.is_none_or(fits) {
-        Ok(())
-    } else {
-        Err(format!(
-            "api_version must be 1 to {API_VERSION_MAX} visible ASCII characters"
-        ))
+    if !version.is_none_or(fits) {
+        let detail = format!("must be 1 to {API_VERSION_MAX} visible ASCII characters");
+        errors.push(options::error("api_version", detail));
     }
+    errors
 }
 
 fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {

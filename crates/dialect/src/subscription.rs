@@ -1,17 +1,20 @@
 use model::{Endpoint, Event, EventType, FieldError};
+use serde_json::{Map, Value};
 
-use crate::Dialect;
 use crate::names::Names;
+use crate::{Dialect, options};
 
 /// Entries of an endpoint's `event_types` at most.
 pub const EVENT_TYPES_MAX: usize = 200;
 
 impl Dialect {
     /// Checks an endpoint's `event_types`: `*`, a family such as `license.*`, or exact names, all
-    /// in the dialect's own names. `registered` knows the tenant's own types.
+    /// in the dialect's own names. `options` are the endpoint's `dialect_options`, `registered`
+    /// knows the tenant's own types.
     pub fn check_event_types(
         self,
         patterns: &[String],
+        options: &Map<String, Value>,
         registered: &dyn Fn(&str) -> bool,
     ) -> Vec<FieldError> {
         if patterns.is_empty() {
@@ -24,28 +27,35 @@ impl Dialect {
             let detail = format!("must have at most {EVENT_TYPES_MAX} entries");
             return vec![FieldError::new("/event_types", detail)];
         }
+        let extras = options::asks_for_extras(options);
         let problem = |(index, pattern): (usize, &String)| {
-            let detail = self.problem_with(pattern, registered)?;
+            if self.knows(pattern, extras, registered) {
+                return None;
+            }
+            let detail = if self.knows(pattern, true, registered) {
+                "needs \"dialect_options\": {\"extras\": true}".to_owned()
+            } else {
+                let name = self.name();
+                format!(
+                    "is neither an event name of the dialect {name} nor *, nor a family such as license.*"
+                )
+            };
             Some(FieldError::new(format!("/event_types/{index}"), detail))
         };
         patterns.iter().enumerate().filter_map(problem).collect()
     }
 
-    fn problem_with(self, pattern: &str, registered: &dyn Fn(&str) -> bool) -> Option<String> {
-        let names = self.event_names();
+    fn knows(self, pattern: &str, extras: bool, registered: &dyn Fn(&str) -> bool) -> bool {
+        let names = self.format().names.all(extras);
         let canonical = matches!(self.format().names, Names::Canonical);
         let well_formed = |name: &str| name.parse::<EventType>().is_ok();
-        let known = match pattern.strip_suffix('*') {
+        match pattern.strip_suffix('*') {
             Some("") => true,
             // Which families a tenant's own types make up nobody can tell beforehand.
             Some(family) if canonical => well_formed(&format!("{family}x")),
             Some(family) => family.ends_with('.') && names.iter().any(|it| it.starts_with(family)),
             None => names.contains(&pattern) || (canonical && registered(pattern)),
-        };
-        (!known).then(|| {
-            let name = self.name();
-            format!("is neither an event name of the dialect {name} nor *, nor a family such as license.*")
-        })
+        }
     }
 
     /// Whether the endpoint asked for this event. Whether it is active does not matter here.

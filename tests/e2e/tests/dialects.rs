@@ -155,13 +155,18 @@ async fn a_bulk_event_reaches_each_receiver_in_the_form_it_knows(mode: Mode) -> 
 
 async fn options_of_another_dialect_are_refused(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
-    for (dialect, options) in [
-        ("standard", json!({"mode": "binary"})),
-        ("cloudevents", json!({"mode": "carrier pigeon"})),
-        ("cloudevents", json!({"handshake": true})),
-        ("keyport", json!({"batch": {}})),
-        ("cloudevents", json!({"batch": {"max_events": 101}})),
-        ("licvalidator", json!({"unmapped": "perhaps"})),
+    for (dialect, options, option) in [
+        ("standard", json!({"mode": "binary"}), "mode"),
+        ("cloudevents", json!({"mode": "carrier pigeon"}), "mode"),
+        ("cloudevents", json!({"handshake": true}), "handshake"),
+        ("keyport", json!({"batch": {}}), "batch"),
+        ("keyport", json!({"extras": true}), "extras"),
+        (
+            "cloudevents",
+            json!({"batch": {"max_events": 101}}),
+            "batch/max_events",
+        ),
+        ("licvalidator", json!({"unmapped": "perhaps"}), "unmapped"),
     ] {
         let endpoint = json!({
             "url": "https://example.com/hooks", "event_types": ["*"],
@@ -171,7 +176,7 @@ async fn options_of_another_dialect_are_refused(mode: Mode) -> Result<()> {
         assert_eq!(answer.status, 422, "{dialect} {options}: {}", answer.json());
         assert_eq!(
             answer.json()["errors"][0]["pointer"],
-            "/dialect_options",
+            format!("/dialect_options/{option}"),
             "{}",
             answer.json()
         );

@@ -130,11 +130,12 @@ impl EndpointInput {
             Some(dialect) => {
                 let registered = |name: &str| snapshot.knows_event_type(tenant, name);
                 let event_types = self.event_types.as_deref().unwrap_or_default();
-                errors.extend(dialect.check_event_types(event_types, &registered));
+                let none = Map::new();
+                let options = self.dialect_options.as_ref().unwrap_or(&none);
+                errors.extend(dialect.check_event_types(event_types, options, &registered));
                 let secret = self.secret.as_deref();
                 errors.extend(secret.and_then(|secret| dialect.check_secret(secret).err()));
-                let options = self.dialect_options.as_ref();
-                errors.extend(options.and_then(|options| dialect.check_options(options).err()));
+                errors.extend(dialect.check_options(options));
             }
         }
         errors.extend(check_policy(&Overrides {

@@ -70,6 +70,7 @@ async fn every_mistake_is_named_at_once() {
     let wanted = [
         "/circuit/open_after",
         "/dialect_options",
+        "/dialect_options/a",
         "/event_types/1",
         "/headers/Host",
         "/max_in_flight",

@@ -177,9 +177,9 @@ fn options_are_checked() {
     };
     let max: u64 = (1 << 53) - 1;
     for good in [1, max] {
-        assert!(check(json!(good)).is_ok());
+        assert!(check(json!(good)).is_empty());
     }
     for bad in [json!(0), json!(max + 1), json!("1"), json!(-1)] {
-        assert!(check(bad.clone()).is_err(), "{bad}");
+        assert!(!check(bad.clone()).is_empty(), "{bad}");
     }
 }

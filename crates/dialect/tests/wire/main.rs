@@ -15,6 +15,7 @@ mod keyport;
 mod keyport_docs;
 mod licvalidator;
 mod messages;
+mod options;
 mod policies;
 mod properties;
 mod stripe;

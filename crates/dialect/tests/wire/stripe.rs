@@ -167,8 +167,8 @@ fn options_are_checked() {
         let options = json!({"api_version": version});
         Dialect::Stripe.check_options(options.as_object().unwrap())
     };
-    assert!(check(&"x".repeat(64)).is_ok());
+    assert!(check(&"x".repeat(64)).is_empty());
     for bad in ["", "a b", &"x".repeat(65)] {
-        assert!(check(bad).is_err(), "{bad}");
+        assert!(!check(bad).is_empty(), "{bad}");
     }
 }

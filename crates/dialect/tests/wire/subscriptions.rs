@@ -1,12 +1,13 @@
 use dialect::{Dialect, EVENT_TYPES_MAX};
 use model::Environment;
+use serde_json::Map;
 
 use crate::fixture::{SECRET, endpoint, event};
 
 /// The pointers of the entries that are refused.
 fn refused(dialect: Dialect, patterns: &[&str]) -> Vec<String> {
     let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    let errors = dialect.check_event_types(&patterns, &|name| name == "seat.assigned");
+    let errors = dialect.check_event_types(&patterns, &Map::new(), &|name| name == "seat.assigned");
     errors.into_iter().map(|error| error.pointer).collect()
 }
 
@@ -42,6 +43,27 @@ fn subscriptions_are_written_in_the_dialects_own_names() {
     ];
     assert_eq!(refused(Dialect::KeyPort, &bad).len(), bad.len());
     assert_eq!(refused(Dialect::KeyPort, &["*", "x.y"]), ["/event_types/1"]);
+}
+
+#[test]
+fn names_that_need_an_option_are_refused_without_it() {
+    let dialect = Dialect::GetKeyManager;
+    let check = |pattern: &str, extras: bool| {
+        let options = Map::from_iter([("extras".to_owned(), extras.into())]);
+        let errors = dialect.check_event_types(&[pattern.to_owned()], &options, &|_| false);
+        errors.into_iter().next().map(|error| error.detail)
+    };
+    for extra in ["license.renewed", "validation.success", "validation.*"] {
+        let detail = check(extra, false).unwrap();
+        assert!(detail.contains(r#"{"extras": true}"#), "{detail}");
+        assert_eq!(check(extra, true), None, "{extra}");
+        assert!(!dialect.event_names().contains(&extra), "{extra}");
+    }
+    for extras in [false, true] {
+        assert_eq!(check("activation.failed", extras), None);
+        let detail = check("license.exploded", extras).unwrap();
+        assert!(detail.starts_with("is neither"), "{detail}");
+    }
 }
 
 #[test]

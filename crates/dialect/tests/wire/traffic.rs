@@ -199,8 +199,8 @@ fn a_batch_is_read_back_as_its_events() {
 fn options_are_checked() {
     let check = |options: Value| Dialect::Traffic.check_options(options.as_object().unwrap());
     for good in ["attempt_field", "restamp_created", "off"] {
-        assert!(check(json!({"timestamp": good, "batch": {}})).is_ok());
+        assert!(check(json!({"timestamp": good, "batch": {}})).is_empty());
     }
-    assert!(check(json!({"timestamp": "never"})).is_err());
-    assert!(check(json!({"timestamps": "off"})).is_err());
+    assert!(!check(json!({"timestamp": "never"})).is_empty());
+    assert!(!check(json!({"timestamps": "off"})).is_empty());
 }
