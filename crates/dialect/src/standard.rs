@@ -155,17 +155,14 @@ pub(crate) fn signed_with(endpoint: &Endpoint) -> Vec<KeyAlgorithm> {
     key.into_iter().collect()
 }
 
-const SECRET_EXPECTED: &str = "must be whsec_ and the base64 of 24 to 64 bytes";
+const SECRET_EXPECTED: &str =
+    "must be the base64 of 24 to 64 bytes, with or without whsec_ before it";
 
 pub(crate) fn check_secret(secret: &str) -> Result<(), &'static str> {
-    if secret.starts_with(SECRET_PREFIX) {
-        key(secret).map(drop)
-    } else {
-        Err(SECRET_EXPECTED)
-    }
+    key(secret).map(drop)
 }
 
-/// The key within a secret: what its base64 says. Receivers may hold it without the prefix.
+/// The key within a secret: what its base64 says, with or without the prefix.
 fn key(secret: &str) -> Result<Vec<u8>, &'static str> {
     let key = BASE64.decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret));
     key.ok()

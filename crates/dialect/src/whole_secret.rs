@@ -39,14 +39,15 @@ pub(crate) fn verify(
     }
 }
 
-/// The length of a secret, in characters.
-const CHARACTERS: std::ops::RangeInclusive<usize> = 16..=256;
+/// The length of a secret, in bytes.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
 
+/// Takes any text that a receiver may hold already, spaces within it too.
 pub(crate) fn check(secret: &str) -> Result<(), &'static str> {
-    let visible = secret.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible && CHARACTERS.contains(&secret.len()) {
+    let printable = !secret.chars().any(char::is_control) && secret.trim() == secret;
+    if printable && SECRET_BYTES.contains(&secret.len()) {
         Ok(())
     } else {
-        Err("must be 16 to 256 visible ASCII characters")
+        Err("must be 8 to 256 bytes of printable text, without spaces around it")
     }
 }

@@ -138,14 +138,11 @@ pub struct EndpointSecret {
 }
 
 impl EndpointSecret {
-    /// The last four characters: enough to tell two secrets apart.
+    /// The last four characters, of a short secret fewer: enough to tell two secrets apart.
     pub fn hint(&self) -> String {
         let value = self.value.expose_secret();
-        let tail = value
-            .char_indices()
-            .rev()
-            .nth(3)
-            .map_or(value, |(at, _)| &value[at..]);
+        let length = value.chars().count();
+        let tail: String = value.chars().skip(length - (length / 4).min(4)).collect();
         format!("…{tail}")
     }
 }
@@ -213,5 +210,27 @@ impl Endpoint {
         self.secrets
             .iter()
             .filter(move |secret| secret.signs_until.is_none_or(|until| now < until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_the_end_of_a_secret_and_a_quarter_of_it_at_most() {
+        for (secret, hint) in [
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "…LaSw"),
+            ("geheimer Schlüssel", "…ssel"),
+            ("12345678", "…78"),
+            ("123", "…"),
+        ] {
+            let secret = EndpointSecret {
+                value: secret.into(),
+                created_at: Timestamp::EPOCH,
+                signs_until: None,
+            };
+            assert_eq!(secret.hint(), hint);
+        }
     }
 }

@@ -207,7 +207,7 @@ pub(super) async fn patch(
     let wanted = EndpointInput::patched(&current, &patch)?;
     let snapshot = app.directory.snapshot();
     let url = wanted
-        .check(&app.sender, &snapshot, &current.tenant, Some(&current.url))
+        .check(&app.sender, &snapshot, &current.tenant, Some(&current))
         .await?;
     let now = ambient::now();
     // Once more on what is there by now: somebody else may have changed other members.

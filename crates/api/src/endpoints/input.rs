@@ -157,18 +157,19 @@ impl EndpointInput {
         errors
     }
 
-    /// Checks it all and answers the URL to use. A URL that `current` has already is not asked
-    /// after again: its name may have become unresolvable, and that is no reason to refuse a
-    /// change of something else.
+    /// Checks it all and answers the URL to use, for a new endpoint or what is to become of
+    /// `current`. A URL that it has already is not asked after again: its name may have become
+    /// unresolvable, and that is no reason to refuse a change of something else.
     pub(crate) async fn check(
         &self,
         sender: &Sender,
         snapshot: &Snapshot,
         tenant: &TenantId,
-        current: Option<&Url>,
+        current: Option<&Endpoint>,
     ) -> Result<Url, ApiError> {
         let mut errors = self.mistakes(snapshot, tenant);
-        let url = match (&self.url, current) {
+        errors.extend(current.and_then(|current| self.check_secrets_of(current)));
+        let url = match (&self.url, current.map(|current| &current.url)) {
             (None, _) => Err(FieldError::new("/url", "is required")),
             (Some(url), Some(current)) if url == current.as_str() => Ok(current.clone()),
             (Some(url), _) => sender.check_target(url).await,
@@ -181,6 +182,19 @@ impl EndpointInput {
                 Err(ApiError::invalid(errors))
             }
         }
+    }
+
+    /// Whether the secrets that sign for `endpoint` can sign in another dialect too.
+    fn check_secrets_of(&self, endpoint: &Endpoint) -> Option<FieldError> {
+        let dialect = self.dialect().filter(|it| it.name() != endpoint.dialect)?;
+        let mut secrets = endpoint.signing_secrets(ambient::now());
+        let error = secrets.find_map(|it| dialect.check_secret(it.value.expose_secret()).err())?;
+        let detail = format!(
+            "cannot sign with a secret of the endpoint, which {}: rotate it first, with \
+             \"grace_s\": 0",
+            error.detail
+        );
+        Some(FieldError::new("/dialect", detail))
     }
 
     /// Puts all settings into `endpoint`, which keeps its state and secrets.

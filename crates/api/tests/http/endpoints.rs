@@ -207,6 +207,27 @@ async fn a_patch_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn a_dialect_that_cannot_sign_with_the_secret_waits_for_another() {
+    let api = Api::start().await;
+    let settings = json!({"dialect": "github", "secret": "It's a Secret to Everybody"});
+    let made = api.acme.create_endpoint(URL, settings).await.unwrap();
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    let change = json!({"dialect": "standard"});
+    let problem = patch(&api.acme, &path, &change, 422).await;
+    assert!(
+        mistakes(&problem)["/dialect"].contains("rotate"),
+        "{problem}"
+    );
+    patch(&api.acme, &path, &json!({"dialect": "stripe"}), 200).await;
+    let rotate = format!("{path}/rotate_secret");
+    post(&api.acme, &rotate, &json!({}), 200).await;
+    // The old one signs on.
+    patch(&api.acme, &path, &change, 422).await;
+    post(&api.acme, &rotate, &json!({"grace_s": 0}), 200).await;
+    patch(&api.acme, &path, &change, 200).await;
+}
+
+#[tokio::test]
 async fn patches_at_the_same_time_are_all_kept() {
     let api = Api::start().await;
     let made = api.acme.create_endpoint(URL, json!({})).await.unwrap();

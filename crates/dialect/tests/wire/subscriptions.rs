@@ -2,7 +2,7 @@ use dialect::{Dialect, EVENT_TYPES_MAX};
 use model::Environment;
 use serde_json::Map;
 
-use crate::fixture::{SECRET, endpoint, event};
+use crate::fixture::{NOW, SECRET, endpoint, event, render, verify};
 
 /// The pointers of the entries that are refused.
 fn refused(dialect: Dialect, patterns: &[&str]) -> Vec<String> {
@@ -156,20 +156,26 @@ fn secrets_are_made_and_checked() {
             .is_ok()
     };
     assert_eq!([23, 24, 64, 65].map(of), [false, true, true, false]);
-    assert!(
-        Dialect::Standard
-            .check_secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-            .is_err()
-    );
-    let of = |characters: usize| {
-        Dialect::KeyPort
-            .check_secret(&"x".repeat(characters))
-            .is_ok()
-    };
-    assert_eq!([15, 16, 256, 257].map(of), [false, true, true, false]);
-    assert!(
-        Dialect::KeyPort
-            .check_secret("spaces are not visible")
-            .is_err()
-    );
+    assert!(Dialect::Standard.check_secret("It's a Secret").is_err());
+    let of = |bytes: usize| Dialect::KeyPort.check_secret(&"x".repeat(bytes)).is_ok();
+    assert_eq!([7, 8, 256, 257].map(of), [false, true, true, false]);
+    for bad in [" a secret", "a secret ", "a\tsecret", "a secret\n"] {
+        assert!(Dialect::KeyPort.check_secret(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn secrets_that_receivers_have_already_are_taken_and_sign() {
+    for (dialect, secret) in [
+        (Dialect::GitHub, "It's a Secret to Everybody"),
+        (Dialect::KeyPort, "devsecret"),
+        (Dialect::Traffic, "geheimer Schlüssel"),
+        (Dialect::Standard, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        (Dialect::CloudEvents, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ] {
+        assert_eq!(dialect.check_secret(secret), Ok(()), "{secret}");
+        let endpoint = endpoint(dialect, &[(secret, None)]);
+        let rendered = render(dialect, &event("license.created", "{}"), &endpoint).unwrap();
+        verify(dialect, secret, &rendered, NOW).unwrap();
+    }
 }
