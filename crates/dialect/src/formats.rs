@@ -62,6 +62,9 @@ pub(crate) struct Format {
 pub(crate) type RenderBatch = fn(&[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError>;
 
 impl Dialect {
+    /// What an endpoint speaks that names no dialect.
+    pub const DEFAULT: Self = Self::Standard;
+
     pub const ALL: &'static [Self] = &[
         Self::Standard,
         Self::KeyPort,

@@ -57,6 +57,7 @@ mod subject;
 mod submitted;
 mod subscription;
 mod traffic;
+pub mod webhook_api;
 mod whole_secret;
 
 pub use formats::Dialect;

@@ -1,6 +1,6 @@
 //! License Validator.
 
-use model::{DeliveryId, Submission};
+use model::{EndpointId, Submission};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,7 +11,7 @@ use crate::names::{Name, Names, When, same, when};
 use crate::profile::{OptionDoc, option};
 use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
 use crate::submitted::{Submitted, body_id};
-use crate::{Delivered, options, whole_secret};
+use crate::{Delivered, options, webhook_api, whole_secret};
 
 pub(crate) const FORMAT: Format = Format {
     names: Names::Own(NAMES),
@@ -33,12 +33,16 @@ pub(crate) const OPTIONS: &[OptionDoc] = &[option(
 
 const SIGNATURE: &str = "x-webhook-signature";
 
+const TEST: &str = "webhook.test";
+const WEBHOOK_ID: &str = "webhookId";
+const MESSAGE: &str = "message";
+
 const NAMES: &[Name] = &[
     same("license.activated"),
     same("license.expired"),
     same("license.validated"),
     when("license.suspended", "license.disabled", When::Actor("user")),
-    same("webhook.test"),
+    same(TEST),
 ];
 
 const FIELDS: &[Field] = &[
@@ -75,7 +79,11 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     let event = delivered.event;
     let secret = whole_secret::signing(delivered)?;
     let options: Options = options::own(delivered.endpoint)?;
-    let id = delivery_id(delivered.delivery, name);
+    let data = Data::read(&event.data)?;
+    let id = match name {
+        TEST => webhook_api::test_id(delivered.delivery),
+        _ => webhook_api::delivery_id(delivered.delivery),
+    };
 
     let mut body = Vec::with_capacity(event.data.get().len() + 256);
     let mut members = Object::begin(&mut body);
@@ -84,7 +92,11 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     if options.delivery_id {
         members.text("deliveryId", &id);
     }
-    write_fields(members.member("data"), FIELDS, &Data::read(&event.data)?);
+    let out = members.member("data");
+    match name {
+        TEST => write_test(out, delivered.endpoint.id, &data.members),
+        _ => write_fields(out, FIELDS, &data),
+    }
     members.end();
 
     let signature = whole_secret::signature(secret, &[&body]);
@@ -102,14 +114,22 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     })
 }
 
-/// What License Validator calls a delivery; tests are told apart.
-fn delivery_id(id: DeliveryId, name: &str) -> String {
-    let id = id.to_string();
-    let ulid = id.trim_start_matches(DeliveryId::PREFIX);
-    match name {
-        "webhook.test" => format!("delivery_test_{ulid}"),
-        _ => format!("delivery_{ulid}"),
+/// What the vendor's test says: which webhook it is of. Whatever else the event has comes behind.
+fn write_test(out: &mut Vec<u8>, endpoint: EndpointId, data: &Members<'_>) {
+    let mut members = Object::begin(out);
+    match data.get(WEBHOOK_ID) {
+        Some(id) => members.value(WEBHOOK_ID, id),
+        None => members.text(WEBHOOK_ID, &webhook_api::webhook_id(endpoint)),
     }
+    match data.get(MESSAGE) {
+        Some(message) => members.value(MESSAGE, message),
+        None => members.text(MESSAGE, "Test event"),
+    }
+    let is_written = |name: &str| matches!(name, WEBHOOK_ID | MESSAGE | "endpoint");
+    for (name, value) in data.0.iter().filter(|(name, _)| !is_written(name)) {
+        members.value(name, value);
+    }
+    members.end();
 }
 
 fn verify(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
@@ -141,7 +161,10 @@ fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
     let bad = |_| ParseError::BadBody(EXPECTED);
     let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
     let data: Members<'_> = serde_json::from_str(body.data.get()).map_err(bad)?;
-    let mut data = read_fields(&data, FIELDS);
+    let mut data = match body.event.as_str() {
+        TEST => body.data.get().as_bytes().to_vec(),
+        _ => read_fields(&data, FIELDS),
+    };
     if body.event == "license.disabled" {
         compact::insert(&mut data, "actor", br#"{"type":"user"}"#);
     }

@@ -54,10 +54,10 @@ impl Policy {
         self.timeout
     }
 
-    /// The policy of an endpoint. One whose dialect this build does not know is treated as a
-    /// `standard` one: its deliveries cannot be rendered, but still end on a schedule.
+    /// The policy of an endpoint. One whose dialect this build does not know is treated as one
+    /// of the default dialect: its deliveries cannot be rendered, but still end on a schedule.
     pub fn of(endpoint: &Endpoint) -> Self {
-        let profile = Dialect::of(endpoint).unwrap_or(Dialect::Standard).profile();
+        let profile = Dialect::of(endpoint).unwrap_or(Dialect::DEFAULT).profile();
         let delays_s = endpoint
             .retry
             .as_ref()

@@ -46,7 +46,7 @@ pub(crate) async fn demo(
         .first()
         .context("the demo endpoint has no secret")?;
     let receiver = Receiver::new(ReceiverConfig {
-        dialect: Dialect::Standard,
+        dialect: Dialect::DEFAULT,
         secret: Some(secret.value.clone()),
     });
     say(api, address, &key);
@@ -137,7 +137,7 @@ async fn ensure_endpoint(
     }
     let id = EndpointId::new(ambient::now(), ambient::random_id());
     let secret = Dialect::generate_secret(ambient::random_secret());
-    let dialect = Dialect::Standard.name();
+    let dialect = Dialect::DEFAULT.name();
     let endpoint = Endpoint {
         name: Some(ENDPOINT_NAME.to_owned()),
         description: Some("Made by `fanfare serve --dev`.".to_owned()),

@@ -122,6 +122,20 @@ impl ApiError {
         problem
     }
 
+    /// As [`Self::invalid`], for a client to whom the member at `from` is the one at `to`.
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        for error in &mut self.0.errors {
+            let inside = error.pointer.strip_prefix(from);
+            if let Some(rest) = inside.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+                error.pointer = format!("{to}{rest}");
+            }
+        }
+        match self.0.kind {
+            Kind::Invalid => Self::invalid(self.0.errors),
+            _ => self,
+        }
+    }
+
     /// 401, with the challenge that RFC 6750 asks for.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(Kind::Unauthorized, detail)

@@ -25,8 +25,6 @@ const PRODUCT_MAX: usize = 256;
 /// Bytes of an endpoint's `dialect_options`, as JSON, at most.
 const DIALECT_OPTIONS_BYTES_MAX: usize = 4 * 1024;
 
-const DIALECT_DEFAULT: Dialect = Dialect::Standard;
-
 /// What a client says about an endpoint. What is absent follows the dialect's profile.
 #[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -119,7 +117,7 @@ impl EndpointInput {
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         self.dialect
             .as_deref()
-            .map_or(Some(DIALECT_DEFAULT), Dialect::from_name)
+            .map_or(Some(Dialect::DEFAULT), Dialect::from_name)
     }
 
     /// Everything that is wrong and can be told without asking anybody.
@@ -202,7 +200,7 @@ impl EndpointInput {
         endpoint.url = url;
         endpoint.dialect = self
             .dialect
-            .unwrap_or_else(|| DIALECT_DEFAULT.name().to_owned());
+            .unwrap_or_else(|| Dialect::DEFAULT.name().to_owned());
         endpoint.event_types = self.event_types.unwrap_or_default();
         endpoint.name = self.name;
         endpoint.description = self.description;

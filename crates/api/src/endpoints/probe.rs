@@ -52,19 +52,11 @@ pub(super) async fn test(
     }))
 }
 
-/// A test event, what was sent of it and what came back.
+/// A test event, as which delivery it was sent and what came back.
 pub(super) struct Probed {
     event: Event,
-    headers: Vec<(&'static str, String)>,
+    pub(super) delivery: DeliveryId,
     pub(super) reply: Reply,
-}
-
-impl Probed {
-    /// A header that was sent.
-    pub(super) fn header(&self, name: &str) -> Option<String> {
-        let found = self.headers.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value.clone())
-    }
 }
 
 /// Sends a test event now.
@@ -80,10 +72,11 @@ pub(super) async fn probe(app: &App, endpoint: &Endpoint) -> Result<Probed, ApiE
     let tenant = snapshot.tenant(&endpoint.tenant);
     let keys = tenant.map_or(&[][..], |view| &view.signing_keys);
     let keys = SigningKeys::read(keys).map_err(|error| ApiError::internal(&error))?;
+    let delivery = DeliveryId::new(now, ambient::random_id());
     let delivered = Delivered {
         event: &event,
         endpoint,
-        delivery: DeliveryId::new(now, ambient::random_id()),
+        delivery,
         keys: &keys,
         now,
     };
@@ -92,7 +85,6 @@ pub(super) async fn probe(app: &App, endpoint: &Endpoint) -> Result<Probed, ApiE
     let rendered = dialect
         .render(&delivered)
         .map_err(|error| ApiError::conflict(format!("the test cannot be rendered: {error}")))?;
-    let headers = rendered.headers.clone();
     let request = Request {
         url: &endpoint.url,
         rendered,
@@ -102,7 +94,7 @@ pub(super) async fn probe(app: &App, endpoint: &Endpoint) -> Result<Probed, ApiE
     let reply = app.sender.send(request).await;
     Ok(Probed {
         event,
-        headers,
+        delivery,
         reply,
     })
 }
@@ -110,7 +102,7 @@ pub(super) async fn probe(app: &App, endpoint: &Endpoint) -> Result<Probed, ApiE
 fn test_event(endpoint: &Endpoint) -> Event {
     let now = ambient::now();
     let data = serde_json::json!({
-        "message": "A test of this endpoint.",
+        "message": "Test event",
         "endpoint": {"id": endpoint.id},
     });
     let data = RawValue::from_string(data.to_string()).expect("it was just serialized");

@@ -3,8 +3,9 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use dialect::Dialect;
+use dialect::webhook_api::{DIALECT, endpoint_id, test_id, webhook_id};
 use http::StatusCode;
-use model::{EndpointId, FieldError, Outcome, Plan, Role};
+use model::{Endpoint, Outcome, Plan, Role};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,20 +17,14 @@ use super::input::EndpointInput;
 use super::probe::probe;
 use crate::app::App;
 
-const DIALECT: Dialect = Dialect::LicValidator;
-/// What webhooks' ids begin with.
-const ID_PREFIX: &str = "webhook_";
-/// Where tests carry their id.
-const DELIVERY_ID: &str = "x-webhook-delivery-id";
-
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewWebhook {
-    /// `https`.
-    url: String,
-    /// In the dialect's own names.
+    /// Required. `https`.
+    url: Option<String>,
+    /// Required. In the dialect's own names.
     #[schema(example = json!(["license.validated", "license.activated"]))]
-    events: Vec<String>,
+    events: Option<Vec<String>>,
     #[serde(rename = "isActive", default = "yes")]
     is_active: bool,
 }
@@ -78,7 +73,7 @@ pub(super) async fn create(
         let webhooks = view
             .endpoints
             .iter()
-            .filter(|endpoint| Dialect::of(endpoint) == Some(DIALECT));
+            .filter(|endpoint| is_webhook(endpoint));
         (view.tenant.plan, webhooks.count())
     });
     match webhooks_max(plan) {
@@ -97,13 +92,14 @@ pub(super) async fn create(
         _ => {}
     }
     let input = EndpointInput {
-        url: Some(webhook.url),
+        url: webhook.url,
         dialect: Some(DIALECT.name().to_owned()),
-        event_types: Some(webhook.events),
+        event_types: webhook.events,
         active: Some(webhook.is_active),
         ..EndpointInput::default()
     };
-    let (endpoint, secret) = make(&app, tenant, input).await?;
+    let made = make(&app, tenant, input).await;
+    let (endpoint, secret) = made.map_err(|error| error.renamed("/event_types", "/events"))?;
     let view = WebhookView {
         id: webhook_id(endpoint.id),
         secret: secret.expose_secret().to_owned(),
@@ -114,19 +110,13 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
+fn is_webhook(endpoint: &Endpoint) -> bool {
+    Dialect::of(endpoint) == Some(DIALECT)
+}
+
 fn refused(code: &'static str, message: &'static str) -> Response {
     let body = serde_json::json!({"error": {"code": code, "message": message}});
     (StatusCode::FORBIDDEN, Json(body)).into_response()
-}
-
-fn webhook_id(id: EndpointId) -> String {
-    let id = id.to_string();
-    format!("{ID_PREFIX}{}", id.trim_start_matches(EndpointId::PREFIX))
-}
-
-fn endpoint_id(webhook: &str) -> Option<EndpointId> {
-    let ulid = webhook.strip_prefix(ID_PREFIX)?;
-    format!("{}{ulid}", EndpointId::PREFIX).parse().ok()
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -141,9 +131,9 @@ pub(super) struct Test {
 pub(super) struct TestedView {
     /// Whether it answered 200 to 299.
     success: bool,
-    /// As it was told to the receiver.
+    /// As it was told to the receiver, unless the endpoint's options keep it from that.
     #[serde(rename = "deliveryId")]
-    delivery_id: Option<String>,
+    delivery_id: String,
     /// `null` if there was no answer.
     #[serde(rename = "statusCode")]
     status_code: Option<u16>,
@@ -164,14 +154,12 @@ pub(super) async fn test(
     Json(test): Json<Test>,
 ) -> Result<Json<TestedView>, ApiError> {
     caller.require(Role::Editor)?;
-    let Some(id) = endpoint_id(&test.webhook_id) else {
-        let detail = "must be a webhook's id, webhook_…";
-        return Err(ApiError::invalid(vec![FieldError::new(
-            "/webhookId",
-            detail,
-        )]));
-    };
-    let endpoint = find(&app, &caller, id).map_err(|_| ApiError::not_found("webhook"))?;
+    let unknown = || ApiError::not_found("webhook");
+    let id = endpoint_id(&test.webhook_id).ok_or_else(unknown)?;
+    let endpoint = find(&app, &caller, id).map_err(|_| unknown())?;
+    if !is_webhook(&endpoint) {
+        return Err(unknown());
+    }
     let probed = probe(&app, &endpoint).await?;
     let status_code = match probed.reply.outcome {
         Outcome::Answered { status, .. } => Some(status),
@@ -179,7 +167,7 @@ pub(super) async fn test(
     };
     Ok(Json(TestedView {
         success: status_code.is_some_and(|status| (200..300).contains(&status)),
-        delivery_id: probed.header(DELIVERY_ID),
+        delivery_id: test_id(probed.delivery),
         status_code,
         response_time: u64::try_from(probed.reply.duration.as_millis()).unwrap_or(u64::MAX),
     }))

@@ -13,3 +13,4 @@ mod rejected;
 mod signing_keys;
 mod sources;
 mod tenants_and_keys;
+mod webhooks;

@@ -1,4 +1,4 @@
-use dialect::{Delivered, Dialect, SigningKeys};
+use dialect::{Delivered, Dialect, SigningKeys, webhook_api};
 use model::{DeliveryId, Event, Timestamp};
 
 use crate::fixture::{NOW, SECRET, endpoint, event};
@@ -50,21 +50,32 @@ fn the_vendors_example_comes_out_byte_for_byte_from_its_own_data_and_from_the_ca
 }
 
 #[test]
-fn a_test_event_is_signed_like_any_other() {
-    let data = data_of(&vector("licvalidator-test-event").body_utf8);
-    let mut endpoint = endpoint(Dialect::LicValidator, &[(SECRET, None)]);
-    endpoint.name = None;
-    let rendered = crate::fixture::render(
-        Dialect::LicValidator,
-        &event("webhook.test", &data),
-        &endpoint,
-    )
-    .unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&rendered.body).unwrap();
-    assert_eq!(body["data"]["webhookId"], "webhook_abc123");
-    let id = body["deliveryId"].as_str().unwrap();
-    assert!(id.starts_with("delivery_test_"), "{id}");
-    assert!(crate::fixture::verify(Dialect::LicValidator, SECRET, &rendered, NOW).is_ok());
+fn a_test_is_the_vendors_from_its_own_data_and_names_its_webhook_from_the_canonical() {
+    let expected = vector("licvalidator-test-event");
+    let canonical = r#"{"message":"Test event","endpoint":{"id":"ep_1"}}"#;
+    let endpoint = endpoint(Dialect::LicValidator, &[(SECRET, None)]);
+    let own = data_of(&expected.body_utf8);
+    for (data, webhook) in [
+        (own.as_str(), "webhook_abc123".to_owned()),
+        (canonical, webhook_api::webhook_id(endpoint.id)),
+        ("{}", webhook_api::webhook_id(endpoint.id)),
+    ] {
+        let event = event("webhook.test", data);
+        let rendered = Dialect::LicValidator.render(&Delivered {
+            event: &event,
+            endpoint: &endpoint,
+            delivery: delivery(),
+            keys: &SigningKeys::default(),
+            now: NOW,
+        });
+        let rendered = rendered.unwrap();
+        let body = expected
+            .body_utf8
+            .replace("delivery_test_xyz789", &webhook_api::test_id(delivery()))
+            .replace("webhook_abc123", &webhook);
+        assert_eq!(crate::fixture::body(&rendered), body);
+        assert!(crate::fixture::verify(Dialect::LicValidator, SECRET, &rendered, NOW).is_ok());
+    }
 }
 
 #[test]

@@ -97,8 +97,8 @@ fn what_the_event_lacks_is_left_out() {
         ),
         (
             "webhook.test",
-            json!({"message": "A test of this endpoint.", "endpoint": {"id": "ep_1"}}),
-            "*Webhook test*\nMessage: A test of this endpoint.",
+            json!({"message": "Test event", "endpoint": {"id": "ep_1"}}),
+            "*Webhook test*\nMessage: Test event",
         ),
         (
             "seat.assigned",
