@@ -1,5 +1,9 @@
 //! Writes the JSON that receivers read back to the same bytes: compact, UTF-8, escaped only where
-//! it has to be. `JSON.stringify(JSON.parse(body))` gives the body again.
+//! it has to be. `JSON.stringify(JSON.parse(body))` gives the body again, unless `data` holds what
+//! JavaScript cannot: integers beyond 2^53, which keep all their digits here, numbers beyond its
+//! largest, and members named by an index, which it puts first.
+
+use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
@@ -8,8 +12,8 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string always serializes into memory");
 }
 
-/// Appends a value without the whitespace between its tokens and with strings escaped only where
-/// they have to be. Numbers keep their spelling, but for zeros that say nothing.
+/// Appends a value without the whitespace between its tokens, with strings escaped only where they
+/// have to be and with numbers as JavaScript spells them.
 pub(crate) fn value(out: &mut Vec<u8>, raw: &RawValue) {
     let text = raw.get();
     let bytes = text.as_bytes();
@@ -28,7 +32,7 @@ pub(crate) fn value(out: &mut Vec<u8>, raw: &RawValue) {
             }
             b'-' | b'0'..=b'9' => {
                 let end = number_end(bytes, at);
-                out.extend_from_slice(without_trailing_zeros(&text[at..end]).as_bytes());
+                out.extend_from_slice(number(&text[at..end]).as_bytes());
                 at = end;
             }
             byte => {
@@ -48,12 +52,30 @@ fn number_end(bytes: &[u8], start: usize) -> usize {
     start + length
 }
 
-/// JavaScript writes `1.0` as `1` and `2.50` as `2.5`.
-fn without_trailing_zeros(number: &str) -> &str {
-    if !number.contains('.') || number.contains(['e', 'E']) {
-        return number;
+/// A number as `Number::toString` has it (ECMA-262). Integers stay as they are.
+fn number(token: &str) -> Cow<'_, str> {
+    let is_integer = !token.contains(['.', 'e', 'E']) && token != "-0";
+    match token.parse::<f64>() {
+        Ok(value) if !is_integer && value.is_finite() => spelled(value).into(),
+        Ok(_) | Err(_) => token.into(),
     }
-    number.trim_end_matches('0').trim_end_matches('.')
+}
+
+/// Rust's shortest digits are JavaScript's; where the exponent is shown differs.
+fn spelled(value: f64) -> String {
+    if value == 0.0 {
+        "0".to_owned()
+    } else if (1e-6..1e21).contains(&value.abs()) {
+        value.to_string()
+    } else {
+        let text = format!("{value:e}");
+        match text.split_once('e') {
+            Some((digits, exponent)) if !exponent.starts_with('-') => {
+                format!("{digits}e+{exponent}")
+            }
+            _ => text,
+        }
+    }
 }
 
 /// Appends a member to an object that was written before.
@@ -137,10 +159,25 @@ mod tests {
 
     #[test]
     fn numbers_are_spelled_as_javascript_does() {
-        check(
-            "[1.0,-2.50,0.0,100,1e5,1.50e2]",
-            "[1,-2.5,0,100,1e5,1.50e2]",
-        );
+        for (given, spelled) in [
+            ("[1.0,-2.50,0.0,100]", "[1,-2.5,0,100]"),
+            ("[1e5,1.50e2,1.0E2,-1e+2]", "[100000,150,100,-100]"),
+            ("[-0,-0.0,0e9,1e-400]", "[0,0,0,0]"),
+            (
+                "[1e20,1e21,1.5e300]",
+                "[100000000000000000000,1e+21,1.5e+300]",
+            ),
+            ("[0.000001,1e-7,-1.20e-10]", "[0.000001,1e-7,-1.2e-10]"),
+            ("[0.1000000000000000055,5e-324]", "[0.1,5e-324]"),
+        ] {
+            check(given, spelled);
+        }
+    }
+
+    #[test]
+    fn numbers_that_javascript_cannot_hold_stay_as_they_are() {
+        let numbers = "[9007199254740993,-123456789012345678901234567890,1e400]";
+        check(numbers, numbers);
     }
 
     #[test]
