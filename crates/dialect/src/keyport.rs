@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::compact::{self, Object};
-use crate::data::{Members, is_null};
+use crate::data::Members;
 use crate::formats::Format;
 use crate::names::{Name, Names, When, same, when};
 use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
@@ -68,67 +68,28 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     })
 }
 
-/// The members of a canonical `data` that KeyPort has a place for.
-#[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(borrow)]
-    license: Option<&'a RawValue>,
-    #[serde(borrow)]
-    licenses: Option<&'a RawValue>,
-    #[serde(borrow)]
-    customer: Option<&'a RawValue>,
-    #[serde(borrow)]
-    previous_customer: Option<&'a RawValue>,
-    #[serde(borrow)]
-    previous_customer_email: Option<&'a RawValue>,
-    #[serde(borrow)]
-    activation: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ip_address: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reason: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct License<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow)]
-    customer: Option<&'a RawValue>,
-    #[serde(borrow)]
-    customer_email: Option<&'a RawValue>,
-    #[serde(borrow)]
-    product_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    expires_at: Option<&'a RawValue>,
-}
-
 const BAD_LICENSE: RenderError = RenderError::BadData("license is not an object");
 
-/// Maps canonical `data`; what is absent or null is left out, never invented. What is in KeyPort's
-/// shape already goes as it came.
+/// Maps canonical `data`; what is absent or null is left out, never invented, and members that
+/// KeyPort does not map go as they came. What is in KeyPort's shape already does so whole.
 fn write_data(out: &mut Vec<u8>, event: &Event) -> Result<(), RenderError> {
-    let data: Data<'_> = serde_json::from_str(event.data.get())
+    let data: Members<'_> = serde_json::from_str(event.data.get())
         .map_err(|_| RenderError::BadData("data is not an object"))?;
     if is_keyports(event, &data) {
         compact::value(out, &event.data);
         return Ok(());
     }
-    let licenses: Vec<&RawValue> = match present(data.licenses) {
+    let licenses: Option<Vec<&RawValue>> = match data.get("licenses") {
         Some(list) => serde_json::from_str(list.get())
             .map_err(|_| RenderError::BadData("licenses is not an array"))?,
-        None => Vec::new(),
+        None => None,
     };
-    let license = present(data.license).or(licenses.first().copied());
+    let first = licenses.iter().flatten().next().copied();
     let mut members = Object::begin(out);
-    if let Some(license) = license {
+    if let Some(license) = data.get("license").or(first) {
         write_license(members.member("license"), license, &data, event)?;
     }
-    if present(data.licenses).is_some() {
+    if let Some(licenses) = licenses {
         let list = members.member("licenses");
         list.push(b'[');
         for (index, license) in licenses.into_iter().enumerate() {
@@ -139,93 +100,88 @@ fn write_data(out: &mut Vec<u8>, event: &Event) -> Result<(), RenderError> {
         }
         list.push(b']');
     }
-    let member_email = |object| member::<Email<'_>>(object).and_then(|email| email.email);
-    let activation = member::<Activation<'_>>(data.activation);
     for (name, value) in [
-        (
-            "ip_address",
-            present(data.ip_address).or(activation.and_then(|it| it.ip_address)),
-        ),
-        ("reason", data.reason),
-        (
-            "previous_customer_email",
-            present(data.previous_customer_email).or(member_email(data.previous_customer)),
-        ),
+        ("ip_address", inside(&data, "activation", "ip_address")),
+        ("reason", None),
+        (PREVIOUS_EMAIL, inside(&data, "previous_customer", "email")),
     ] {
-        if let Some(value) = present(value) {
+        if let Some(value) = data.get(name).or(value) {
             members.value(name, value);
         }
+    }
+    for (name, value) in data.0.iter().filter(|(name, _)| !is_mapped(name)) {
+        members.value(name, value);
     }
     members.end();
     Ok(())
 }
 
+const PREVIOUS_EMAIL: &str = "previous_customer_email";
+
+/// Whether it is a member of `data`, in its canonical form or KeyPort's, that has its place.
+fn is_mapped(name: &str) -> bool {
+    matches!(
+        name,
+        "license"
+            | "licenses"
+            | "customer"
+            | "previous_customer"
+            | "activation"
+            | "ip_address"
+            | "reason"
+            | PREVIOUS_EMAIL
+    )
+}
+
 /// Whether `data` is in KeyPort's shape already: its license has members that only KeyPort has,
 /// and nothing beside it waits to be mapped.
-fn is_keyports(event: &Event, data: &Data<'_>) -> bool {
-    let has_keyports_members =
-        |license: License<'_>| license.customer_email.is_some() || license.product_id.is_some();
+fn is_keyports(event: &Event, data: &Members<'_>) -> bool {
+    let has_keyports_members = |license: Members<'_>| {
+        license.get("customer_email").is_some() || license.get("product_id").is_some()
+    };
     event.event_type.as_str() == TEST
-        || (data.customer.is_none()
-            && data.activation.is_none()
-            && member(data.license).is_some_and(has_keyports_members))
+        || (data.get("customer").is_none()
+            && data.get("activation").is_none()
+            && part(data, "license").is_some_and(has_keyports_members))
 }
 
 fn write_license(
     out: &mut Vec<u8>,
     license: &RawValue,
-    data: &Data<'_>,
+    data: &Members<'_>,
     event: &Event,
 ) -> Result<(), RenderError> {
-    let license: License<'_> = parse_object(license).ok_or(BAD_LICENSE)?;
-    let email = |customer| member::<Email<'_>>(customer).and_then(|it| present(it.email));
-    let customer_email = present(license.customer_email)
-        .or_else(|| email(license.customer))
-        .or_else(|| email(data.customer));
+    let license: Members<'_> = serde_json::from_str(license.get()).map_err(|_| BAD_LICENSE)?;
+    let customer_email = license
+        .get("customer_email")
+        .or_else(|| inside(&license, "customer", "email"))
+        .or_else(|| inside(data, "customer", "email"));
     let mut members = Object::begin(out);
     for (name, value) in [
-        ("id", license.id),
-        ("key", license.key),
-        ("status", license.status),
+        ("id", license.get("id")),
+        ("key", license.get("key")),
+        ("status", license.get("status")),
         ("customer_email", customer_email),
-        ("product_id", license.product_id),
+        ("product_id", license.get("product_id")),
+        ("expires_at", license.get("expires_at")),
     ] {
-        match (present(value), event.product.as_deref()) {
+        match (value, event.product.as_deref()) {
             (Some(value), _) => members.value(name, value),
             (None, Some(product)) if name == "product_id" => members.text(name, product),
             (None, _) => {}
         }
     }
-    if let Some(expires_at) = present(license.expires_at) {
-        members.value("expires_at", expires_at);
-    }
     members.end();
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct Email<'a> {
-    #[serde(borrow)]
-    email: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Activation<'a> {
-    #[serde(borrow)]
-    ip_address: Option<&'a RawValue>,
-}
-
-fn present(value: Option<&RawValue>) -> Option<&RawValue> {
-    value.filter(|value| !is_null(value))
-}
-
-fn parse_object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
-    serde_json::from_str(raw.get()).ok()
-}
-
 /// An object that may be absent, or something else altogether.
-fn member<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    parse_object(raw?)
+fn part<'a>(data: &Members<'a>, name: &str) -> Option<Members<'a>> {
+    serde_json::from_str(data.get(name)?.get()).ok()
+}
+
+fn inside<'a>(data: &Members<'a>, name: &str, member: &str) -> Option<&'a RawValue> {
+    part(data, name)?.get(member)
 }
 
 fn verify(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
@@ -259,7 +215,7 @@ fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
     let data = body.data.map_or(Ok(Members::default()), |data| {
         serde_json::from_str(data.get()).map_err(bad)
     })?;
-    let license: Members<'_> = member(data.get("license")).unwrap_or_default();
+    let license = part(&data, "license").unwrap_or_default();
     let product = license.get("product_id").and_then(crate::data::text);
     let canonical = match (body.event_type.as_str(), body.data) {
         (TEST, Some(data)) => data.get().as_bytes().to_vec(),
@@ -292,11 +248,7 @@ fn canonical(data: &Members<'_>, license: &Members<'_>) -> Vec<u8> {
     for (part, name, value) in [
         ("customer", "email", license.get("customer_email")),
         ("activation", "ip_address", data.get("ip_address")),
-        (
-            "previous_customer",
-            "email",
-            data.get("previous_customer_email"),
-        ),
+        ("previous_customer", "email", data.get(PREVIOUS_EMAIL)),
     ] {
         if let Some(value) = value {
             let mut object = Object::begin(members.member(part));
@@ -304,18 +256,12 @@ fn canonical(data: &Members<'_>, license: &Members<'_>) -> Vec<u8> {
             object.end();
         }
     }
-    let is_mapped = |name: &str| {
-        matches!(
-            name,
-            "license"
-                | "customer"
-                | "activation"
-                | "previous_customer"
-                | "ip_address"
-                | "previous_customer_email"
-        )
+    // What KeyPort's form keeps elsewhere is not taken from the other as well.
+    let is_written = |name: &str| match name {
+        "licenses" | "reason" => false,
+        name => is_mapped(name),
     };
-    for (name, value) in data.0.iter().filter(|(name, _)| !is_mapped(name)) {
+    for (name, value) in data.0.iter().filter(|(name, _)| !is_written(name)) {
         members.value(name, value);
     }
     members.end();
