@@ -11,6 +11,7 @@ use crate::compact::Object;
 use crate::data::{Members, text};
 use crate::formats::Format;
 use crate::names::Names;
+use crate::profile::{OptionDoc, option};
 use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
 use crate::submitted::{Submitted, body_id};
 use crate::{Delivered, keyport, options, whole_secret};
@@ -23,21 +24,35 @@ pub(crate) const FORMAT: Format = Format {
     identify,
     parse,
     check_secret: whole_secret::check,
-    check_options: options::check::<options::None>,
+    check_options: options::check::<Options>,
 };
+
+/// What `dialect_options` may hold.
+pub(crate) const OPTIONS: &[OptionDoc] = &[option(
+    "include_data",
+    "false, true",
+    "the event's own data behind organization_id and product_id",
+)];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    include_data: bool,
+}
 
 const EVENT: &str = "x-keyport-event";
 const TIMESTAMP: &str = "x-keyport-timestamp";
 const SIGNATURE: &str = "x-keyport-signature";
 const PREFIX: &str = "hmac-sha256=";
 
-/// Whose event it is; KeyPort's pages show nothing else in `data`.
+/// Whose event it is: all that KeyPort's pages show in `data`.
 const ORGANIZATION: &str = "organization_id";
 const PRODUCT: &str = "product_id";
 
 fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {
     let event = delivered.event;
     let secret = whole_secret::signing(delivered)?;
+    let options: Options = options::own(delivered.endpoint)?;
     let data: Members<'_> = serde_json::from_str(event.data.get())
         .map_err(|_| RenderError::BadData("data is not an object"))?;
 
@@ -56,8 +71,8 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
             (None, None) => {}
         }
     }
-    let is_written = |name: &str| name == ORGANIZATION || name == PRODUCT;
-    for (name, value) in data.0.iter().filter(|(name, _)| !is_written(name)) {
+    let goes_along = |name: &str| options.include_data && name != ORGANIZATION && name != PRODUCT;
+    for (name, value) in data.0.iter().filter(|(name, _)| goes_along(name)) {
         inner.value(name, value);
     }
     inner.end();

@@ -1,7 +1,8 @@
 use model::{CircuitAction, Endpoint, Jitter, KeyAlgorithm, OnExhausted};
 
 use crate::{
-    cloudevents, getkeymanager, github, keygen, licvalidator, public_key, standard, stripe, traffic,
+    cloudevents, getkeymanager, github, keygen, keyport_docs, licvalidator, public_key, standard,
+    stripe, traffic,
 };
 
 /// What a dialect's senders do unless the endpoint says otherwise: one row of the table below.
@@ -202,6 +203,7 @@ pub(crate) const KEYPORT_DOCS: Profile = Profile {
     ],
     signature: "x-keyport-signature: hmac-sha256=<hex HMAC-SHA256 of timestamp.body>, keyed with \
                 the whole secret as text",
+    options: keyport_docs::OPTIONS,
     ..KEYPORT
 };
 

@@ -25,10 +25,19 @@ fn the_vendors_example_comes_out_byte_for_byte_from_its_own_data_and_from_the_ca
 }
 
 #[test]
-fn what_the_event_tells_besides_comes_after_whose_it_is() {
+fn what_the_event_tells_besides_goes_along_behind_whose_it_is_if_it_is_wanted() {
     let data = r#"{"license": {"id": "l"}, "product_id": "p", "reason": "x"}"#;
+    let event = event("license.revoked", data);
     assert_eq!(
-        data_of(body(&rendered(&event("license.revoked", data)))),
+        data_of(body(&rendered(&event))),
+        r#"{"organization_id":"acme","product_id":"p"}"#
+    );
+    let mut endpoint = endpoint(DIALECT, &[(SECRET, None)]);
+    endpoint
+        .dialect_options
+        .insert("include_data".to_owned(), true.into());
+    assert_eq!(
+        data_of(body(&render(DIALECT, &event, &endpoint).unwrap())),
         r#"{"organization_id":"acme","product_id":"p","license":{"id":"l"},"reason":"x"}"#
     );
 }
