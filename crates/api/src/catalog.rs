@@ -1,8 +1,8 @@
 use axum::extract::State;
-use dialect::{Dialect, MAX_IN_FLIGHT_DEFAULT, OptionDoc};
+use dialect::{Dialect, EventName, MAX_IN_FLIGHT_DEFAULT, OptionDoc};
 use http::StatusCode;
 use model::{
-    CATALOG, CircuitAction, EventType, FieldError, Jitter, OnExhausted, RegisteredEventType, Role,
+    CATALOG, CircuitAction, EventType, FieldError, Jitter, KeyKind, OnExhausted, RegisteredEventType, Role,
     is_catalogued,
 };
 use serde::{Deserialize, Serialize};
@@ -133,18 +133,66 @@ async fn register(
 struct DialectView {
     name: &'static str,
     title: &'static str,
-    /// How it names events.
+    /// What `event_types` of an endpoint may name without options.
     event_types: Vec<&'static str>,
-    /// The headers it sets.
+    /// What it calls which event of the catalogue: the first row that fits. What is in no row is
+    /// not sent. Empty where the names are the catalogue's own.
+    event_names: Vec<EventNameView>,
+    /// The headers it sets without options.
     headers: &'static [&'static str],
     /// Headers it sets with certain options only.
     optional_headers: &'static [&'static str],
     signature: &'static str,
-    /// Whether a request carries a signature of each secret while one is rotated.
+    /// What its requests are verified with; nothing where they are not signed.
+    verified_with: Vec<VerifiedWith>,
+    /// Whether a request carries a signature of each secret while one is rotated; else the old one
+    /// signs alone until its time is over.
     several_signatures: bool,
+    /// Whether the option `batch` lets several events leave in one request.
+    batches: bool,
+    /// Whether the option `handshake` has receivers asked before anything is sent to them.
+    asks_first: bool,
     /// What `dialect_options` may hold.
     options: Vec<OptionView>,
     defaults: DefaultsView,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct EventNameView {
+    /// As the receiver sees it.
+    name: &'static str,
+    /// As it is published.
+    event_type: &'static str,
+    /// Which events of the type have the name; all if `null`.
+    condition: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum VerifiedWith {
+    /// The endpoint's secret.
+    Secret,
+    /// One of `GET /v1/signing-keys`.
+    PublicKey,
+}
+
+impl From<EventName> for EventNameView {
+    fn from(name: EventName) -> Self {
+        Self {
+            name: name.own,
+            event_type: name.canonical,
+            condition: name.condition,
+        }
+    }
+}
+
+impl From<KeyKind> for VerifiedWith {
+    fn from(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Secret => Self::Secret,
+            KeyKind::Public => Self::PublicKey,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -178,8 +226,17 @@ struct DefaultsView {
     circuit: CircuitDefaultsView,
     #[schema(value_type = schema::OnExhausted)]
     on_exhausted: OnExhausted,
+    /// Answers that are a success; all others are failures.
+    success_statuses: StatusesView,
     /// Answers after which the endpoint is disabled.
     disabled_by: &'static [u16],
+}
+
+/// Statuses, both ends included.
+#[derive(Debug, Serialize, ToSchema)]
+struct StatusesView {
+    from: u16,
+    to: u16,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -192,14 +249,19 @@ struct CircuitDefaultsView {
 impl From<Dialect> for DialectView {
     fn from(dialect: Dialect) -> Self {
         let profile = dialect.profile();
+        let names = dialect.event_name_table();
         Self {
             name: profile.name,
             title: profile.title,
             event_types: dialect.event_names(),
+            event_names: names.into_iter().map(EventNameView::from).collect(),
             headers: profile.headers,
             optional_headers: profile.optional_headers,
             signature: profile.signature,
+            verified_with: dialect.key_kinds().map(VerifiedWith::from).collect(),
             several_signatures: profile.several_signatures,
+            batches: dialect.has_batches(),
+            asks_first: profile.asks_first,
             options: dialect.options().map(OptionView::from).collect(),
             defaults: DefaultsView {
                 delays_s: profile.delays_s,
@@ -211,6 +273,7 @@ impl From<Dialect> for DialectView {
                     action: profile.circuit_action,
                 },
                 on_exhausted: profile.on_exhausted,
+                success_statuses: StatusesView { from: 200, to: 299 },
                 disabled_by: profile.gone_statuses,
             },
         }

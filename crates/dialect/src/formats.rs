@@ -6,7 +6,7 @@ use model::{Endpoint, Event, FieldError, Submission};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use crate::names::Names;
+use crate::names::{EventName, Names};
 use crate::options::{self, Unmapped};
 use crate::profile::OptionDoc;
 use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
@@ -162,6 +162,17 @@ impl Dialect {
     /// ones, without those that a tenant registered.
     pub fn event_names(self) -> Vec<&'static str> {
         self.format().names.all(false)
+    }
+
+    /// What it calls which event, and when, in the order in which names are tried; empty where it
+    /// uses the canonical ones.
+    pub fn event_name_table(self) -> Vec<EventName> {
+        self.format().names.table()
+    }
+
+    /// Whether several events can leave in one request.
+    pub const fn has_batches(self) -> bool {
+        self.format().render_batch.is_some()
     }
 
     /// Serializes the event once and signs those bytes.

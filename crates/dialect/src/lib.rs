@@ -62,6 +62,7 @@ mod whole_secret;
 
 pub use formats::Dialect;
 pub use handshake::{Answer, Handshake};
+pub use names::EventName;
 pub use options::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_WAIT_MS_MAX, Batch};
 pub use policy::{
     DELAY_S_MAX, DELAY_S_MIN, DELAYS_MAX, IN_FLIGHT_MAX, MAX_IN_FLIGHT_DEFAULT, OPEN_AFTER_MAX,

@@ -20,6 +20,15 @@ pub(crate) struct Name {
     pub(crate) when: When,
 }
 
+/// What a dialect calls an event of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventName {
+    pub own: &'static str,
+    pub canonical: &'static str,
+    /// Which events of the canonical type have the name; all where there is none.
+    pub condition: Option<String>,
+}
+
 /// Which events of the canonical type have the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
@@ -75,6 +84,21 @@ impl Names {
         }
     }
 
+    /// Its own names with the canonical ones behind them, in the order in which they are tried; none
+    /// where they are the canonical ones.
+    pub(crate) fn table(&self) -> Vec<EventName> {
+        let rows: &[Name] = match self {
+            Self::Canonical => &[],
+            Self::Own(rows) => rows,
+        };
+        let shown = rows.iter().map(|row| EventName {
+            own: row.own,
+            canonical: row.canonical,
+            condition: row.when.in_words(),
+        });
+        shown.collect()
+    }
+
     /// The names that an endpoint may ask for, sorted; where they are the canonical ones, without
     /// those that a tenant registered.
     pub(crate) fn all(&self, extras: bool) -> Vec<&'static str> {
@@ -92,6 +116,16 @@ impl Names {
 }
 
 impl When {
+    fn in_words(self) -> Option<String> {
+        match self {
+            Self::Always => None,
+            Self::Reason(reason) => Some(format!("data.reason is {reason}")),
+            Self::Actor(actor) => Some(format!("data.actor.type is {actor}")),
+            Self::Manual => Some("data.manual is not false".to_owned()),
+            Self::Extra => Some("dialect_options.extras is true".to_owned()),
+        }
+    }
+
     fn fits(self, event: &Event, extras: bool) -> bool {
         let member = |path: &[&str]| Data::read(&event.data).ok()?.text(path);
         match self {

@@ -21,7 +21,7 @@ pub struct Profile {
     /// Consecutive failed attempts after which the circuit opens.
     pub open_after: u32,
     pub circuit_action: CircuitAction,
-    /// The headers the dialect sets, in lower case.
+    /// The headers the dialect sets without options, in lower case.
     pub headers: &'static [&'static str],
     /// Headers it sets only with certain options.
     pub optional_headers: &'static [&'static str],
@@ -211,8 +211,12 @@ pub(crate) const LICVALIDATOR: Profile = Profile {
     name: "licvalidator",
     title: "License Validator",
     delays_s: &[MINUTE, 5 * MINUTE, 30 * MINUTE],
-    headers: &["content-type", "x-webhook-signature"],
-    optional_headers: &["x-webhook-delivery-id", "x-webhook-event"],
+    headers: &[
+        "content-type",
+        "x-webhook-signature",
+        "x-webhook-delivery-id",
+        "x-webhook-event",
+    ],
     signature: "x-webhook-signature: <hex HMAC-SHA256 of the body>, keyed with the whole secret \
                 as text",
     options: licvalidator::OPTIONS,

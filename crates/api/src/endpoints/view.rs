@@ -192,7 +192,7 @@ impl EndpointView {
                     .map(|delay| delay.as_secs())
                     .collect(),
                 timeout_s: policy.timeout.as_secs(),
-                max_in_flight: policy.max_in_flight,
+                max_in_flight: policy.requests_max,
                 on_exhausted: policy.on_exhausted,
             },
             created_at: endpoint.created_at,

@@ -69,6 +69,35 @@ async fn dialects_and_addresses_are_published() {
             .len()
             >= 9
     );
+    let gkm = named(&list, "getkeymanager").unwrap();
+    let named_so = |name: &str, event_type: &str| {
+        let rows = gkm["event_names"].as_array().unwrap().iter();
+        let mut found = rows.filter(|row| row["name"] == name && row["event_type"] == event_type);
+        found.next().map(|row| row["condition"].clone())
+    };
+    let condition = named_so("validation.success", "license.validated").unwrap();
+    assert_eq!(condition, "dialect_options.extras is true");
+    let always = named_so("license.updated", "license.upgraded");
+    assert_eq!(always, Some(Value::Null));
+    let event_types = gkm["event_types"].as_array().unwrap();
+    assert!(!event_types.contains(&json!("validation.success")));
+
+    let licvalidator = named(&list, "licvalidator").unwrap();
+    assert_eq!(licvalidator["optional_headers"], json!([]));
+    for (name, verified_with, batches, asks_first) in [
+        ("standard", json!(["secret", "public_key"]), false, false),
+        ("keygen", json!(["public_key"]), false, false),
+        ("traffic", json!(["secret"]), true, false),
+        ("cloudevents", json!(["secret"]), true, true),
+        ("slack", json!([]), false, false),
+    ] {
+        let shown = named(&list, name).unwrap();
+        assert_eq!(shown["verified_with"], verified_with, "{name}");
+        assert_eq!(shown["batches"], batches, "{name}");
+        assert_eq!(shown["asks_first"], asks_first, "{name}");
+        let success = json!({"from": 200, "to": 299});
+        assert_eq!(shown["defaults"]["success_statuses"], success, "{name}");
+    }
     let addresses = get(&api.acme, "/v1/egress-addresses", 200).await;
     assert_eq!(addresses, json!({"addresses": ["198.51.100.7"]}));
 }

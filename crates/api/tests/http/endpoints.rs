@@ -179,6 +179,16 @@ async fn a_patch_merges_and_null_goes_back_to_the_default() {
 }
 
 #[tokio::test]
+async fn the_limit_of_requests_in_flight_is_shown_with_batches_too() {
+    let api = Api::start().await;
+    let settings = json!({
+        "dialect": "traffic", "max_in_flight": 3, "dialect_options": {"batch": {"max_events": 50}},
+    });
+    let made = api.acme.create_endpoint(URL, settings).await.unwrap();
+    assert_eq!(made["effective"]["max_in_flight"], 3, "{made}");
+}
+
+#[tokio::test]
 async fn a_patch_is_refused_whole() {
     let api = Api::start().await;
     let made = api
