@@ -2,8 +2,8 @@ use axum::extract::State;
 use dialect::{Dialect, EventName, MAX_IN_FLIGHT_DEFAULT, OptionDoc};
 use http::StatusCode;
 use model::{
-    CATALOG, CircuitAction, EventType, FieldError, Jitter, KeyKind, OnExhausted, RegisteredEventType, Role,
-    is_catalogued,
+    CATALOG, CircuitAction, EventType, FieldError, Jitter, KeyKind, OnExhausted,
+    RegisteredEventType, Role, is_catalogued,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
