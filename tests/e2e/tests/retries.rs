@@ -181,7 +181,7 @@ async fn what_cannot_be_put_into_the_dialect_fails_at_once_and_says_why(mode: Mo
     client
         .create_endpoint(&receiver.url("/hook"), settings)
         .await?;
-    let odd = json!({"id": "odd", "type": "license.bulk_revoked", "data": {"licenses": "all"}});
+    let odd = json!({"id": "odd", "type": "license.created", "data": {"licenses": "all"}});
     client.publish(&odd).await?;
     let failed = client.delivery_with_status("odd", "failed", SOON).await?;
     let attempts = attempts_of(&failed);
