@@ -65,6 +65,14 @@ const BAD_EVENTS: &[(&str, &str)] = &[
         "/occurred_at",
     ),
     (
+        r#"{"type":"license.created","data":{},"occurred_at":"-005000-01-01T00:00:00Z"}"#,
+        "/occurred_at",
+    ),
+    (
+        r#"{"type":"license.bulk_revoked","data":{}}"#,
+        "/data/licenses",
+    ),
+    (
         r#"{"type":"license.created","data":{},"environment":"moon"}"#,
         "/environment",
     ),

@@ -102,6 +102,41 @@ async fn postgresql_killed_and_back_after_30_s() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_largest_event_arrives_that_was_published_while_postgresql_was_away() -> Result<()> {
+    const BYTES_MAX: usize = 256 * 1024;
+    const LEVELS_MAX: usize = 64;
+    let _turn = among_others().await;
+    let installation = Installation::on_private_services().await?;
+    let services = installation.services()?;
+    let client = installation.tenant().await?;
+    let receiver = testkit::Receiver::start().await?;
+    client
+        .create_endpoint(&receiver.url("/hook"), serde_json::json!({}))
+        .await?;
+    services.kill(Service::Postgres).await?;
+    let frame = r#"{"type":"license.created","data":{"pad":""}}"#.len();
+    let pad = "x".repeat(BYTES_MAX - frame);
+    let largest = format!(r#"{{"type":"license.created","data":{{"pad":"{pad}"}}}}"#);
+    let levels = LEVELS_MAX - 1;
+    let deepest = format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let json = ("content-type", "application/json");
+    let binary = [
+        json,
+        ("ce-specversion", "1.0"),
+        ("ce-id", "deepest"),
+        ("ce-source", "/licenses"),
+        ("ce-type", "license.created"),
+    ];
+    for (headers, body) in [(&binary[..1], largest), (&binary[..], deepest)] {
+        let answer = client.post_raw("/v1/events", headers, body.into()).await?;
+        let answer = answer.expect(202)?;
+        ensure!(answer["sequence"].is_null(), "the store is away: {answer}");
+    }
+    services.start(Service::Postgres).await?;
+    receiver.wait_for_distinct("/hook", 2, LIMIT).await
+}
+
+#[tokio::test]
 async fn redis_killed_and_back_empty() -> Result<()> {
     let _turn = among_others().await;
     let installation = Installation::on_private_services().await?;
