@@ -13,6 +13,7 @@ in_both_modes!(
     enabling_with_discard_delivers_nothing_of_what_was_held,
     what_was_queued_before_an_endpoint_was_disabled_is_held_too,
     an_endpoints_rate_is_kept,
+    an_endpoints_rate_is_used_while_more_keeps_coming,
     no_more_requests_are_in_flight_than_the_endpoint_allows,
     a_revocation_overtakes_20000_queued_validations,
 );
@@ -187,6 +188,38 @@ async fn an_endpoints_rate_is_kept(mode: Mode) -> Result<()> {
     }
     let took = received[EVENTS - 1].at - received[0].at;
     assert!(took < Duration::from_secs(10), "nor much slower: {took:?}");
+    Ok(())
+}
+
+async fn an_endpoints_rate_is_used_while_more_keeps_coming(mode: Mode) -> Result<()> {
+    const PER_SECOND: usize = 100;
+    const COUNTED: usize = 500;
+    let client = Installation::shared(mode).await?.tenant().await?;
+    let receiver = Receiver::start().await?;
+    let settings = json!({"rate_limit": {"per_second": PER_SECOND}});
+    client
+        .create_endpoint(&receiver.url("/hook"), settings)
+        .await?;
+    // Twice as many as the rate, until enough have arrived.
+    let batch: Vec<_> = (0..PER_SECOND / 5)
+        .map(|_| json!({"type": "license.updated", "data": {}}))
+        .collect();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let until = Instant::now() + 3 * SOON;
+    while receiver.count("/hook") < PER_SECOND + COUNTED && Instant::now() < until {
+        tick.tick().await;
+        client
+            .post("/v1/events/batch", &json!(batch))
+            .await?
+            .expect(200)?;
+    }
+    let received = receiver
+        .wait_for("/hook", PER_SECOND + COUNTED, SOON)
+        .await?;
+    // The first second's worth may go at once.
+    let took = received[PER_SECOND + COUNTED - 1].at - received[PER_SECOND].at;
+    let at_four_fifths = Duration::from_millis(6_250);
+    assert!(took <= at_four_fifths, "{COUNTED} in {took:?}");
     Ok(())
 }
 
