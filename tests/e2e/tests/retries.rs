@@ -175,20 +175,27 @@ async fn what_cannot_be_put_into_the_dialect_fails_at_once_and_says_why(mode: Mo
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
     let settings = json!({
-        "dialect": "keyport", "on_exhausted": "disable",
-        "circuit": {"open_after": 1, "action": "disable"},
+        "dialect": "keyport", "dialect_options": {"unmapped": "passthrough"},
+        "on_exhausted": "disable", "circuit": {"open_after": 1, "action": "disable"},
+        "active": false,
     });
-    client
+    let endpoint = client
         .create_endpoint(&receiver.url("/hook"), settings)
         .await?;
-    let odd = json!({"id": "odd", "type": "license.created", "data": {"licenses": "all"}});
+    let registered = json!({"name": "odd.happened", "description": "Odd."});
+    client.post("/v1/event-types", &registered).await?;
+    let odd = json!({"id": "odd", "type": "odd.happened", "data": {}});
     client.publish(&odd).await?;
+    client.delivery_with_status("odd", "held", SOON).await?;
+    let path = format!("/v1/endpoints/{}", id_of(&endpoint));
+    let patch = json!({"dialect_options": {"unmapped": "skip"}, "active": true});
+    client.patch(&path, &patch).await?.expect(200)?;
     let failed = client.delivery_with_status("odd", "failed", SOON).await?;
     let attempts = attempts_of(&failed);
     assert_eq!(attempts.len(), 1, "{failed}");
     assert_eq!(attempts[0]["error"], "render_failed", "{failed}");
     let detail = attempts[0]["error_detail"].as_str().unwrap_or_default();
-    assert!(detail.contains("licenses is not an array"), "{failed}");
+    assert!(detail.contains("no name for this event type"), "{failed}");
 
     publish(&client, "r-6").await?;
     client
