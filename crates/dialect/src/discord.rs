@@ -1,22 +1,12 @@
 //! Discord's incoming webhooks.
 
+use crate::Delivered;
 use crate::compact::Object;
 use crate::formats::Format;
 use crate::message::{self, Style};
-use crate::names::Names;
 use crate::request::{RenderError, Rendered};
-use crate::{Delivered, options};
 
-pub(crate) const FORMAT: Format = Format {
-    names: Names::Canonical,
-    render,
-    render_batch: None,
-    verify: message::verify,
-    identify: message::identify,
-    parse: message::parse,
-    check_secret: message::check_secret,
-    check_options: options::check::<options::None>,
-};
+pub(crate) const FORMAT: Format = message::format(render);
 
 const STYLE: Style = Style { bold: "**", escape };
 

@@ -45,7 +45,7 @@ pub enum Dialect {
 /// What a dialect's module provides; the habits stand in [`Profile`].
 pub(crate) struct Format {
     pub(crate) names: Names,
-    pub(crate) render: fn(&Delivered<'_>, &str) -> Result<Rendered, RenderError>,
+    pub(crate) render: Render,
     /// Several events in one request, where the dialect has that; each with its name.
     pub(crate) render_batch: Option<RenderBatch>,
     /// Whether the request is from somebody who knows the key: a secret, or a public key.
@@ -58,6 +58,8 @@ pub(crate) struct Format {
     /// What is wrong with options, all of which are the dialect's.
     pub(crate) check_options: fn(&Map<String, Value>) -> Vec<FieldError>,
 }
+
+pub(crate) type Render = fn(&Delivered<'_>, &str) -> Result<Rendered, RenderError>;
 
 pub(crate) type RenderBatch = fn(&[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError>;
 

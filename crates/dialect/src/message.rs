@@ -6,9 +6,25 @@ use model::{Environment, Event, Submission, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::data::{Data, Members, text};
+use crate::formats::{Format, Render};
 use crate::mask::mask;
+use crate::names::Names;
 use crate::request::{ParseError, Received, RenderError, Verified, VerifyError};
-use crate::subject;
+use crate::{options, subject};
+
+/// A chat's dialect: it only sends, and chats differ in how they render alone.
+pub(crate) const fn format(render: Render) -> Format {
+    Format {
+        names: Names::Canonical,
+        render,
+        render_batch: None,
+        verify,
+        identify,
+        parse,
+        check_secret,
+        check_options: options::check::<options::None>,
+    }
+}
 
 /// How a chat wants its text.
 pub(crate) struct Style {
@@ -194,19 +210,19 @@ fn clean(value: &str, key: &str) -> Option<String> {
 }
 
 /// Messages are not signed: the URL is the secret.
-pub(crate) fn verify(_: &Received<'_>, _: &str) -> Result<(), VerifyError> {
+fn verify(_: &Received<'_>, _: &str) -> Result<(), VerifyError> {
     Err(VerifyError::Unsigned)
 }
 
-pub(crate) fn identify(_: &Received<'_>) -> Result<Verified, VerifyError> {
+fn identify(_: &Received<'_>) -> Result<Verified, VerifyError> {
     Err(VerifyError::Unsigned)
 }
 
-pub(crate) fn parse(_: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(_: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
     Err(ParseError::BadBody("a message for people is no event"))
 }
 
 /// Nothing is signed with it.
-pub(crate) fn check_secret(_: &str) -> Result<(), &'static str> {
+fn check_secret(_: &str) -> Result<(), &'static str> {
     Ok(())
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use ed25519_dalek::{Signature, VerifyingKey as Ed25519};
+use model::from_hex;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey as EcdsaP256};
 use rsa::RsaPublicKey;
@@ -27,11 +28,14 @@ impl PublicKey {
     /// Reads 64 hexadecimal digits, `whpk_…` or PEM.
     pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         let bytes = match text.strip_prefix(WHPK) {
-            Some(encoded) => BASE64.decode(encoded).ok(),
-            None => from_hex(text),
+            Some(encoded) => {
+                let decoded = BASE64.decode(encoded).map_err(|_| EXPECTED)?;
+                Some(decoded.try_into().map_err(|_| EXPECTED)?)
+            }
+            // Another spelling of the digits is not the key that was published.
+            None => from_hex(text.as_bytes()),
         };
         if let Some(bytes) = bytes {
-            let bytes = bytes.try_into().map_err(|_| EXPECTED)?;
             let key = Ed25519::from_bytes(&bytes).map_err(|_| EXPECTED)?;
             return Ok(Self::Ed25519(key));
         }
@@ -70,20 +74,4 @@ pub(crate) fn check_ed25519(text: &str) -> Result<(), &'static str> {
         PublicKey::Ed25519(_) => Ok(()),
         PublicKey::Rsa(_) | PublicKey::EcdsaP256(_) => Err("must be an Ed25519 key, as whpk_…"),
     }
-}
-
-/// Lower-case digits only: another spelling of the key is not the one that was published.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
 }

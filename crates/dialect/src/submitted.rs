@@ -4,6 +4,7 @@
 use model::{Submission, Timestamp};
 
 use crate::compact::Object;
+use crate::hmac_sha256::hex;
 use crate::names::Names;
 use crate::request::ParseError;
 
@@ -71,12 +72,7 @@ pub(crate) fn body_id(body: &[u8]) -> String {
 }
 
 fn digest_id(digest: &[u8]) -> String {
-    let mut id = String::from("sha256:");
-    for byte in &digest[..16] {
-        use std::fmt::Write as _;
-        write!(id, "{byte:02x}").expect("writing to a string works");
-    }
-    id
+    format!("sha256:{}", hex(&digest[..16]))
 }
 
 /// Seconds since 1970 as RFC 3339.

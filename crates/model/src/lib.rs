@@ -20,6 +20,7 @@ mod delivery;
 mod endpoint;
 mod event;
 mod form;
+mod hex;
 mod id;
 mod jitter;
 mod json;
@@ -45,6 +46,7 @@ pub use endpoint::{
 };
 pub use event::{Environment, Event, EventType};
 pub use form::{EventForm, EventLimits};
+pub use hex::from_hex;
 pub use id::{
     AttemptId, DeliveryId, EndpointId, EventId, IdError, KeyId, LicenseId, SourceId, TenantId,
 };

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::from_hex;
+
 /// The name of the header, over HTTP and AMQP.
 pub const TRACE_PARENT_HEADER: &str = "traceparent";
 
@@ -38,11 +40,11 @@ impl FromStr for TraceParent {
         if !ends || [2, 35, 52].iter().any(|&dash| bytes[dash] != b'-') {
             return Err(TraceParentError);
         }
-        let [version] = hex(&bytes[..2])?;
-        let [flags] = hex(&bytes[53..BYTES])?;
+        let [version] = from_hex(&bytes[..2]).ok_or(TraceParentError)?;
+        let [flags] = from_hex(&bytes[53..BYTES]).ok_or(TraceParentError)?;
         let parent = Self {
-            trace_id: hex(&bytes[3..35])?,
-            span_id: hex(&bytes[36..52])?,
+            trace_id: from_hex(&bytes[3..35]).ok_or(TraceParentError)?,
+            span_id: from_hex(&bytes[36..52]).ok_or(TraceParentError)?,
             sampled: flags & SAMPLED != 0,
         };
         if version == 0xff || parent.trace_id == [0; 16] || parent.span_id == [0; 8] {
@@ -50,20 +52,6 @@ impl FromStr for TraceParent {
         }
         Ok(parent)
     }
-}
-
-/// In lower case, as the header must be.
-fn hex<const N: usize>(digits: &[u8]) -> Result<[u8; N], TraceParentError> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(TraceParentError),
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Ok(bytes)
 }
 
 impl fmt::Display for TraceParent {
