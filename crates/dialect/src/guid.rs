@@ -1,6 +1,28 @@
-/// The 128 bits of an id, written as a UUID (RFC 9562, section 4).
+/// The 128 bits of an id, written as a UUID (RFC 9562, section 4). An id begins with its time as
+/// version 7 does, so that is what it becomes, unless its bits are some version's already.
 pub(crate) fn guid(id: u128) -> String {
-    let hex = format!("{id:032x}");
+    let is_uuid = matches!(id >> VERSION & 0xf, 1..=8) && id >> VARIANT & 0b11 == 0b10;
+    hyphenated(if is_uuid { id } else { versioned(id, 7) })
+}
+
+/// A UUID of one's own making (version 8).
+pub(crate) fn guid_of(digest: &[u8]) -> String {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    hyphenated(versioned(u128::from_be_bytes(bytes), 8))
+}
+
+/// How far from the end the version and the variant stand, in bits.
+const VERSION: u32 = 76;
+const VARIANT: u32 = 62;
+
+const fn versioned(bits: u128, version: u128) -> u128 {
+    let rest = bits & !(0xf << VERSION | 0b11 << VARIANT);
+    rest | version << VERSION | 0b10 << VARIANT
+}
+
+fn hyphenated(bits: u128) -> String {
+    let hex = format!("{bits:032x}");
     [
         &hex[..8],
         &hex[8..12],
@@ -9,15 +31,6 @@ pub(crate) fn guid(id: u128) -> String {
         &hex[20..],
     ]
     .join("-")
-}
-
-/// A UUID of one's own making (version 8).
-pub(crate) fn guid_of(digest: &[u8]) -> String {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    guid(u128::from_be_bytes(bytes))
 }
 
 pub(crate) fn is_guid(text: &str) -> bool {
@@ -45,6 +58,25 @@ mod tests {
             "f".repeat(36).as_str(),
         ] {
             assert!(!is_guid(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_a_version_and_a_variant_and_keeps_its_time() {
+        for (id, expected) in [
+            (0, "00000000-0000-7000-8000-000000000000"),
+            (u128::MAX, "ffffffff-ffff-7fff-bfff-ffffffffffff"),
+            (
+                0x019d_8a52_4a80_0001_0000_0000_0000_0002,
+                "019d8a52-4a80-7001-8000-000000000002",
+            ),
+            // A version, but no variant.
+            (
+                0x019d_8a52_4a80_4001_4000_0000_0000_0002,
+                "019d8a52-4a80-7001-8000-000000000002",
+            ),
+        ] {
+            assert_eq!(guid(id), expected);
         }
     }
 }

@@ -170,6 +170,26 @@ fn a_test_is_a_ping() {
 }
 
 #[test]
+fn a_deliverys_id_is_a_uuid_and_its_own() {
+    let id = |delivery: DeliveryId| {
+        let rendered = Dialect::GitHub.render(&Delivered {
+            event: &event("license.created", "{}"),
+            endpoint: &endpoint(Dialect::GitHub, &[(SECRET, None)]),
+            delivery,
+            keys: &SigningKeys::default(),
+            now: NOW,
+        });
+        let rendered = rendered.unwrap();
+        header(&rendered, "x-github-delivery").unwrap().to_owned()
+    };
+    let made = id(DeliveryId::new(NOW, 1));
+    assert_eq!(&made[14..15], "7", "{made}");
+    assert!(["8", "9", "a", "b"].contains(&&made[19..20]), "{made}");
+    assert_eq!(id(DeliveryId::new(NOW, 1)), made);
+    assert_ne!(id(DeliveryId::new(NOW, 2)), made);
+}
+
+#[test]
 fn options_are_checked() {
     let check = |id: Value| {
         let options = json!({"hook_id": id});
