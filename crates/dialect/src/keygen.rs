@@ -1,9 +1,7 @@
 //! Keygen: JSON:API webhook events, signed with a key pair of the account.
 
-use std::fmt;
-
 use model::{Endpoint, EventId, FieldError, KeyAlgorithm, Submission};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +13,7 @@ use crate::keygen_document::{self, Rendering, write_account};
 use crate::keygen_names::NAMES;
 use crate::keygen_reading;
 use crate::keygen_signature::{self, Algorithm, Signing};
+use crate::keygen_versions::ApiVersion;
 use crate::names::Names;
 use crate::profile::{OptionDoc, option};
 use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
@@ -42,9 +41,10 @@ pub(crate) const OPTIONS: &[OptionDoc] = &[
     ),
     option(
         "api_version",
-        "1.8, or 1.0 to 1.7",
-        "up to 1.5 the relationship owner is called user, up to 1.1 a validation's code is \
-             called constant; attributes do not depend on it",
+        "1.8, or 1.3 to 1.7",
+        "up to 1.6 policies have a leasingStrategy, up to 1.5 the relationship owner is called \
+             user, up to 1.4 names within metadata are in snake_case, up to 1.3 policies have \
+             strategies of fingerprints",
     ),
     option(
         "account_id",
@@ -87,7 +87,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             algorithm: Algorithm::default(),
-            api_version: ApiVersion(API_MINOR_MAX),
+            api_version: ApiVersion::default(),
             account_id: None,
             user_relationship: true,
             host_strip_port: false,
@@ -96,45 +96,15 @@ impl Default for Options {
     }
 }
 
-/// The newest version of Keygen's API is 1.8.
-const API_MINOR_MAX: u8 = 8;
-
-/// A version of Keygen's API: 1 and this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ApiVersion(u8);
-
-impl<'de> Deserialize<'de> for ApiVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let minor = text.strip_prefix("1.").and_then(|it| it.parse().ok());
-        minor
-            .map(Self)
-            .filter(|version| version.0 <= API_MINOR_MAX && version.to_string() == text)
-            .ok_or_else(|| de::Error::custom("must be 1.0 to 1.8"))
-    }
-}
-
-impl fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "1.{}", self.0)
-    }
-}
-
 impl Options {
-    /// Version 1.6 renamed the relationship `user` to `owner`.
     const fn owners(&self) -> &'static [&'static str] {
-        match (self.api_version.0, self.user_relationship) {
-            (..=5, _) => &["user"],
-            (_, true) => &["owner", "user"],
-            (_, false) => &["owner"],
-        }
-    }
-
-    /// Version 1.2 renamed `meta.constant` to `meta.code`.
-    const fn code(&self) -> &'static str {
-        match self.api_version.0 {
-            ..=1 => "constant",
-            _ => "code",
+        match (
+            self.api_version.calls_owners_users(),
+            self.user_relationship,
+        ) {
+            (true, _) => &["user"],
+            (false, true) => &["owner", "user"],
+            (false, false) => &["owner"],
         }
     }
 }
@@ -170,11 +140,11 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
         name,
         account: &account,
         owners: options.owners(),
-        code: options.code(),
+        version: options.api_version,
     };
     keygen_document::write(&mut payload, &rendering, event)?;
     let payload = String::from_utf8(payload).expect("what is made of texts is text");
-    let body = envelope(delivered, &rendering, options.api_version, &payload);
+    let body = envelope(delivered, &rendering, &payload);
 
     let signing = Signing {
         keys: delivered.keys,
@@ -203,12 +173,7 @@ fn legacy_signature(keys: &SigningKeys, body: &[u8]) -> Result<String, RenderErr
 }
 
 /// The resource `webhook-events` that the document travels in.
-fn envelope(
-    delivered: &Delivered<'_>,
-    rendering: &Rendering<'_>,
-    version: ApiVersion,
-    payload: &str,
-) -> Vec<u8> {
+fn envelope(delivered: &Delivered<'_>, rendering: &Rendering<'_>, payload: &str) -> Vec<u8> {
     let (event, account) = (delivered.event, rendering.account);
     let id = guid(delivered.delivery.as_u128());
     let created = event.occurred_at.rfc3339(3);
@@ -220,7 +185,7 @@ fn envelope(
 
     let mut attributes = Object::begin(data.member("attributes"));
     attributes.text("endpoint", delivered.endpoint.url.as_str());
-    attributes.text("apiVersion", &version.to_string());
+    attributes.text("apiVersion", &rendering.version.to_string());
     compact::string(attributes.member("payload"), payload);
     attributes.text("event", rendering.name);
     attributes.text("status", "DELIVERING");

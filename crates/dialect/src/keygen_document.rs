@@ -11,6 +11,7 @@ use crate::data::{Members, text};
 use crate::keygen_resources::{
     Absent, Attribute, BELONGS_TO, Resource, TIMES, camel, id_of, listed, object, snake,
 };
+use crate::keygen_versions::ApiVersion;
 use crate::percent;
 
 /// What a document depends on besides the event.
@@ -20,8 +21,7 @@ pub(crate) struct Rendering<'a> {
     pub(crate) account: &'a str,
     /// Whose relationships to customers there are: `owner`, `user`.
     pub(crate) owners: &'static [&'static str],
-    /// What the validation's code is called.
-    pub(crate) code: &'static str,
+    pub(crate) version: ApiVersion,
 }
 
 /// Members of canonical data that are no resource's own.
@@ -128,7 +128,7 @@ impl<'a> Writer<'a> {
             resource.text("id", id);
         }
         resource.text("type", &self.kind.plural());
-        write_attributes(resource.member("attributes"), self.kind, &subject);
+        self.write_attributes(resource.member("attributes"), self.kind, &subject);
 
         let mut relations = Relations::begin(resource.member("relationships"), self.rendering);
         if let Some(product) = id_of(&subject, "product_id").or(product.filter(|_| !is_product)) {
@@ -173,7 +173,7 @@ impl<'a> Writer<'a> {
                 resource.text("id", &id);
             }
             resource.text("type", name);
-            write_attributes(resource.member("attributes"), &kind, item);
+            self.write_attributes(resource.member("attributes"), &kind, item);
             let mut relations = Relations::begin(resource.member("relationships"), self.rendering);
             if let Some(parent) = &parent {
                 let parent = Some((self.kind.plural(), parent));
@@ -186,6 +186,36 @@ impl<'a> Writer<'a> {
             resource.end();
         }
         out.push(b']');
+    }
+
+    /// Writes the attributes of the table, those that it does not know, the metadata and the times.
+    fn write_attributes(&self, out: &mut Vec<u8>, kind: &Resource, subject: &Members<'_>) {
+        let version = self.rendering.version;
+        let mut attributes = Object::begin(out);
+        for row in kind.attributes {
+            write_attribute(&mut attributes, row, subject);
+        }
+        let is_taken = |name: &str| {
+            let relation = |(_, member, _): &(&str, &str, &str)| *member == name;
+            matches!(name, "id" | "product_id")
+                || BELONGS_TO.iter().any(relation)
+                || kind
+                    .rows()
+                    .any(|row| row.own == name || row.canonical == snake(name))
+        };
+        let unknown = subject.0.iter().filter(|(name, _)| !is_taken(name));
+        let unknown = Members(unknown.cloned().collect());
+        write_others(&mut attributes, &unknown, |name| {
+            version.attribute(&kind.singular, camel(name))
+        });
+        match subject.get("metadata") {
+            Some(metadata) => version.write_metadata(attributes.member("metadata"), metadata),
+            None => write_attribute(&mut attributes, &kind.metadata, subject),
+        }
+        for row in TIMES {
+            write_attribute(&mut attributes, row, subject);
+        }
+        attributes.end();
     }
 
     fn id_in(&self, member: &str) -> Option<Cow<'a, str>> {
@@ -219,12 +249,12 @@ impl<'a> Writer<'a> {
                 members.text("detail", "is valid");
             }
             if succeeded {
-                members.text(self.rendering.code, "VALID");
+                members.text("code", "VALID");
             } else if let Some(reason) = self.reason() {
-                members.text(self.rendering.code, &reason.to_ascii_uppercase());
+                members.text("code", &reason.to_ascii_uppercase());
             }
         }
-        write_others(&mut members, &others);
+        write_others(&mut members, &others, camel);
         members.end();
         Some(meta)
     }
@@ -236,37 +266,19 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn write_others(members: &mut Object<'_>, others: &Members<'_>) {
+/// Writes members under the names they are `called` by, each once.
+fn write_others(
+    members: &mut Object<'_>,
+    others: &Members<'_>,
+    called: impl Fn(&str) -> Cow<'_, str>,
+) {
     for (index, (name, value)) in others.0.iter().enumerate() {
-        let name = camel(name);
+        let name = called(name);
         let before = &others.0[..index];
-        if !before.iter().any(|(other, _)| camel(other) == name) {
+        if !before.iter().any(|(other, _)| called(other) == name) {
             members.value(&name, value);
         }
     }
-}
-
-/// Writes the attributes of the table, those that it does not know, the metadata and the times.
-fn write_attributes(out: &mut Vec<u8>, kind: &Resource, subject: &Members<'_>) {
-    let mut attributes = Object::begin(out);
-    for row in kind.attributes {
-        write_attribute(&mut attributes, row, subject);
-    }
-    let is_taken = |name: &str| {
-        let relation = |(_, member, _): &(&str, &str, &str)| *member == name;
-        matches!(name, "id" | "product_id")
-            || BELONGS_TO.iter().any(relation)
-            || kind
-                .rows()
-                .any(|row| row.own == name || row.canonical == snake(name))
-    };
-    let unknown = subject.0.iter().filter(|(name, _)| !is_taken(name));
-    write_others(&mut attributes, &Members(unknown.cloned().collect()));
-    write_attribute(&mut attributes, &kind.metadata, subject);
-    for row in TIMES {
-        write_attribute(&mut attributes, row, subject);
-    }
-    attributes.end();
 }
 
 fn write_attribute(attributes: &mut Object<'_>, row: &Attribute, subject: &Members<'_>) {

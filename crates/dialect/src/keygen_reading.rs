@@ -9,6 +9,7 @@ use crate::compact::{self, Object};
 use crate::data::{Members, text};
 use crate::keygen_document::{CONTEXT, FAILED, SUCCEEDED};
 use crate::keygen_resources::{BELONGS_TO, Resource, id_of, listed, object, snake};
+use crate::keygen_versions::current;
 
 /// What a payload says.
 pub(crate) struct Read {
@@ -149,7 +150,10 @@ fn members_of(resource: &Members<'_>, kind: &Resource) -> Canonical {
     let attributes = resource.get("attributes").and_then(object);
     for (name, value) in &attributes.unwrap_or_default().0 {
         let row = kind.rows().find(|row| row.own == name);
-        let member = row.map_or_else(|| snake(name), |row| Cow::Borrowed(row.canonical));
+        let member = match row {
+            Some(row) => Cow::Borrowed(row.canonical),
+            None => snake(current(&kind.singular, name)),
+        };
         let constant = text(value).filter(|_| row.is_some_and(|row| row.is_constant));
         match constant {
             Some(constant) => canonical.put(&member, string(&constant.to_ascii_lowercase())),

@@ -36,6 +36,7 @@ mod keygen_names;
 mod keygen_reading;
 mod keygen_resources;
 mod keygen_signature;
+mod keygen_versions;
 mod keyport;
 mod keyport_docs;
 mod licvalidator;

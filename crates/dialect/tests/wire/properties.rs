@@ -31,7 +31,7 @@ fn options(dialect: Dialect, at: prop::sample::Index) -> serde_json::Value {
         "keygen" => &[
             r#"{}"#,
             r#"{"api_version":"1.5","host_strip_port":true}"#,
-            r#"{"algorithm":"ecdsa-p256","api_version":"1.1"}"#,
+            r#"{"algorithm":"ecdsa-p256","api_version":"1.3"}"#,
         ],
         "traffic" => &[
             r#"{}"#,
