@@ -11,6 +11,15 @@ use crate::RenderError;
 use crate::compact::{self, Object};
 use crate::mask::mask;
 
+/// The name of a member whose own means something else here: `data_` before it, until it is free.
+pub(crate) fn another_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut another = format!("data_{name}");
+    while is_taken(&another) {
+        another.insert_str(0, "data_");
+    }
+    another
+}
+
 pub(crate) fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }

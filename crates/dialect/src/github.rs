@@ -1,5 +1,7 @@
 //! GitHub's format for license events: the event in a header, its action in the body.
 
+use std::borrow::Cow;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::{Endpoint, FieldError, Submission};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde_json::{Map, Value};
 use sha1::Sha1;
 
 use crate::compact::{self, Object};
-use crate::data::{Members, text};
+use crate::data::{Members, another_name, is_null, text};
 use crate::formats::Format;
 use crate::guid::guid;
 use crate::hmac_sha256::hex;
@@ -114,12 +116,15 @@ fn sha1_signature(secret: &str, body: &[u8]) -> String {
     format!("sha1={}", hex(&mac.finalize().into_bytes()))
 }
 
-/// The action and then `data` as it came, but for the actor, who is the sender here.
+/// The action and then `data` as it came, but for the actor, who is the sender here, and an action
+/// of its own.
 fn write_body(out: &mut Vec<u8>, action: &str, data: &Members<'_>) {
     let mut members = Object::begin(out);
     members.text("action", action);
-    for (name, value) in data.0.iter().filter(|(name, _)| name != "action") {
+    for (name, value) in &data.0 {
         match name.as_ref() {
+            "action" if text(value).is_some_and(|same| same == action) => {}
+            "action" => members.value(&own_name(name, data), value),
             "actor" => match sender(data, value) {
                 Some(sender) => members.member("sender").extend_from_slice(&sender),
                 None => members.value(name, value),
@@ -130,47 +135,83 @@ fn write_body(out: &mut Vec<u8>, action: &str, data: &Members<'_>) {
     members.end();
 }
 
-/// The actor as GitHub shows the sender of an event.
+/// What a member of `data` is called whose name GitHub's format needs.
+fn own_name(name: &str, data: &Members<'_>) -> String {
+    another_name(name, |another| data.has(another))
+}
+
+/// `data`'s own `action`, in a body.
+const OWN_ACTION: &str = "data_action";
+
+/// The actor as GitHub shows the sender of an event, with whatever else is known of him.
 fn sender(data: &Members<'_>, actor: &RawValue) -> Option<Vec<u8>> {
     let actor: Members<'_> = serde_json::from_str(actor.get()).ok()?;
     let kind = text(actor.get("type")?)?;
-    if data.0.iter().any(|(name, _)| name == "sender") {
+    if data.has("sender") || actor.has("login") || actor.has(ACTOR_TYPE) {
         return None;
     }
+    let known = [USER, BOT].into_iter().find(|(_, ours)| *ours == kind);
     let mut out = Vec::new();
     let mut members = Object::begin(&mut out);
     if let Some(id) = actor.get("id") {
         members.value("login", id);
     }
-    members.text("type", if kind == USER.1 { USER.0 } else { BOT.0 });
+    members.text("type", known.map_or(BOT.0, |(theirs, _)| theirs));
+    if known.is_none() {
+        members.text(ACTOR_TYPE, &kind);
+    }
+    for (name, value) in actor.0.iter().filter(|(name, _)| !is_named(name)) {
+        members.value(name, value);
+    }
     members.end();
     Some(out)
+}
+
+/// Whether GitHub has a name of its own for this member of an actor.
+fn is_named(member: &str) -> bool {
+    matches!(member, "type" | "id")
 }
 
 /// GitHub's kinds of senders, and the types of actors.
 const USER: (&str, &str) = ("User", "user");
 const BOT: (&str, &str) = ("Bot", "system");
+/// The type of an actor who is neither, beside GitHub's.
+const ACTOR_TYPE: &str = "actor_type";
 
 /// The actor behind a sender, if the sender is one of ours.
 fn actor(data: &Members<'_>, sender: &RawValue) -> Option<Vec<u8>> {
     let sender: Members<'_> = serde_json::from_str(sender.get()).ok()?;
-    let (login, kind) = match sender.0.as_slice() {
-        [(kind, value)] if kind == "type" => (None, value),
-        [(login, id), (kind, value)] if login == "login" && kind == "type" => (Some(*id), value),
-        _ => return None,
+    let (login, rest) = match sender.0.as_slice() {
+        [(name, id), rest @ ..] if name == "login" && !is_null(id) => (Some(*id), rest),
+        rest => (None, rest),
     };
-    let kind = text(kind)?;
-    let kind = [USER, BOT]
-        .into_iter()
-        .find(|(theirs, _)| *theirs == kind)?;
-    if data.0.iter().any(|(name, _)| name == "actor") {
+    let [(name, kind), rest @ ..] = rest else {
+        return None;
+    };
+    let kind = text(kind).filter(|_| name == "type")?;
+    let (kind, rest) = match rest {
+        [(name, own), rest @ ..] if name == ACTOR_TYPE && kind == BOT.0 => {
+            let is_other = |own: &Cow<'_, str>| ![USER.1, BOT.1].contains(&own.as_ref());
+            (text(own).filter(is_other)?, rest)
+        }
+        rest => {
+            let mut known = [USER, BOT].into_iter();
+            let (_, ours) = known.find(|(theirs, _)| *theirs == kind)?;
+            (Cow::Borrowed(ours), rest)
+        }
+    };
+    let is_taken = |name: &str| is_named(name) || matches!(name, "login" | ACTOR_TYPE);
+    if data.has("actor") || rest.iter().any(|(name, _)| is_taken(name)) {
         return None;
     }
     let mut out = Vec::new();
     let mut members = Object::begin(&mut out);
-    members.text("type", kind.1);
+    members.text("type", &kind);
     if let Some(id) = login {
         members.value("id", id);
+    }
+    for (name, value) in rest {
+        members.value(name, value);
     }
     members.end();
     Some(out)
@@ -179,7 +220,7 @@ fn actor(data: &Members<'_>, sender: &RawValue) -> Option<Vec<u8>> {
 /// What a new hook is greeted with; a ping's own data goes as it came.
 fn write_ping(out: &mut Vec<u8>, endpoint: &Endpoint, hook_id: u64, data: &Members<'_>) {
     let mut members = Object::begin(out);
-    let is_ping = data.0.iter().any(|(name, _)| name == "zen");
+    let is_ping = data.has("zen");
     if !is_ping {
         members.text("zen", ZEN);
         let hook_id = hook_id.to_string();
@@ -190,7 +231,9 @@ fn write_ping(out: &mut Vec<u8>, endpoint: &Endpoint, hook_id: u64, data: &Membe
     }
     for (name, value) in &data.0 {
         let is_written = !is_ping && matches!(name.as_ref(), "hook_id" | "hook");
-        if !is_written && name != "action" {
+        if is_written || name == "action" {
+            members.value(&own_name(name, data), value);
+        } else {
             members.value(name, value);
         }
     }
@@ -246,6 +289,7 @@ fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
     for (name, value) in &body.0 {
         match name.as_ref() {
             "action" => {}
+            OWN_ACTION => members.value("action", value),
             "sender" => match actor(&body, value) {
                 Some(actor) => members.member("actor").extend_from_slice(&actor),
                 None => compact::value(members.member(name), value),

@@ -126,12 +126,12 @@ fn write_object(out: &mut Vec<u8>, data: &Members<'_>, subject: &str) {
         members.value("id", id);
     }
     members.text("object", subject);
-    let written: &[&str] = if id.is_some() {
-        &["id", "object"]
-    } else {
-        &["object"]
-    };
-    subject::write_flat(&mut members, data, subject, written);
+    let kind = format!("\"{subject}\"");
+    let kind = ("object", kind.as_str());
+    match id {
+        Some(id) => subject::write_flat(&mut members, data, subject, &[("id", id.get()), kind]),
+        None => subject::write_flat(&mut members, data, subject, &[kind]),
+    }
     members.end();
 }
 

@@ -1,10 +1,11 @@
 //! One object about an event's subject, for systems that know no parts: the members of the
 //! subject's part of `data`, then everything else.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::compact::Object;
-use crate::data::Members;
+use crate::data::{Members, another_name};
 
 /// What canonical `data` has beside its subject.
 const BESIDE: &[&str] = &[
@@ -26,23 +27,35 @@ pub(crate) fn part<'a>(data: &Members<'a>, subject: &str) -> Option<Members<'a>>
     serde_json::from_str(data.get(subject)?.get()).ok()
 }
 
-/// Writes the members of the subject's part and then the others of `data`, each name once and none
-/// of those `but`, which are written already.
+/// Writes the members of the subject's part and then the others of `data`. What stands there
+/// already, as the names and values `before` do, is not written again; another value under the same
+/// name gets another name.
 pub(crate) fn write_flat(
     members: &mut Object<'_>,
     data: &Members<'_>,
     subject: &str,
-    but: &[&str],
+    before: &[(&str, &str)],
 ) {
     let part = part(data, subject);
     let is_part = |name: &str| part.is_some() && name == subject;
     let inside = part.as_ref().map_or(&[][..], |part| &part.0);
     let beside = data.0.iter().filter(|(name, _)| !is_part(name));
-    let mut written: HashSet<&str> = but.iter().copied().collect();
+    let mut written: HashMap<Cow<'_, str>, &str> = before
+        .iter()
+        .map(|(name, value)| (Cow::Borrowed(*name), *value))
+        .collect();
     for (name, value) in inside.iter().chain(beside) {
-        if written.insert(name) {
-            members.value(name, value);
-        }
+        let name = match written.get(name) {
+            None => Cow::Borrowed(&**name),
+            Some(same) if *same == value.get() => continue,
+            Some(_) => Cow::Owned(another_name(name, |name| {
+                written.contains_key(name)
+                    || data.has(name)
+                    || inside.iter().any(|(known, _)| known == name)
+            })),
+        };
+        members.value(&name, value);
+        written.insert(name, value.get());
     }
 }
 

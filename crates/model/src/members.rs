@@ -17,6 +17,11 @@ impl<'a> Members<'a> {
             .map(|(_, value)| *value)
             .filter(|value| value.get() != "null")
     }
+
+    /// Whether there is such a member, null or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

@@ -101,9 +101,14 @@ fn a_type_is_an_event_and_its_action() {
         ("seat.assigned", "seat", "assigned"),
         ("ping.answered", "ping", "answered"),
     ] {
-        let rendered = rendered(&event(event_type, r#"{"action":"x","n":1}"#));
+        let data = r#"{"action":"x","n":1}"#;
+        let rendered = rendered(&event(event_type, data));
         assert_eq!(header(&rendered, "x-github-event"), Some(name));
-        assert_eq!(body(&rendered), format!(r#"{{"action":"{action}","n":1}}"#));
+        assert_eq!(
+            body(&rendered),
+            format!(r#"{{"action":"{action}","data_action":"x","n":1}}"#)
+        );
+        assert_eq!(parse(&rendered).data.get(), data);
         let verified = verify(Dialect::GitHub, SECRET, &rendered, NOW).unwrap();
         assert_eq!(verified.event_type, event_type);
         assert_eq!(parse(&rendered).event_type.as_str(), event_type);
@@ -111,8 +116,36 @@ fn a_type_is_an_event_and_its_action() {
 }
 
 #[test]
+fn an_action_of_the_data_says_the_same_or_gets_a_name_that_is_free() {
+    for (data, expected) in [
+        (r#"{"action":"created"}"#, r#"{"action":"created"}"#),
+        (
+            r#"{"action":{"n":1},"data_action":2}"#,
+            r#"{"action":"created","data_data_action":{"n":1},"data_action":2}"#,
+        ),
+    ] {
+        let event = event("license.created", data);
+        let first = rendered(&event);
+        assert_eq!(body(&first), expected);
+        let again = rendered(&Event {
+            data: parse(&first).data,
+            ..event
+        });
+        assert_eq!(again.body, first.body);
+    }
+}
+
+#[test]
 fn the_actor_is_the_sender_and_is_read_back() {
     for (actor, sender) in [
+        (
+            r#"{"type":"api_key","id":"key_1","name":"CI"}"#,
+            r#"{"login":"key_1","type":"Bot","actor_type":"api_key","name":"CI"}"#,
+        ),
+        (
+            r#"{"type":"user","id":"usr_1","name":"Zoë","email":"z@example.com"}"#,
+            r#"{"login":"usr_1","type":"User","name":"Zoë","email":"z@example.com"}"#,
+        ),
         (
             r#"{"type":"user","id":"usr_1"}"#,
             r#"{"login":"usr_1","type":"User"}"#,
@@ -131,6 +164,12 @@ fn the_actor_is_the_sender_and_is_read_back() {
         r#"{"actor":"somebody"}"#,
         r#"{"actor":{"id":"usr_1"}}"#,
         r#"{"actor":{"type":"user"},"sender":{"type":"User"}}"#,
+        r#"{"actor":{"type":"user","login":"octo"}}"#,
+        r#"{"actor":{"type":"user","actor_type":"x"}}"#,
+        r#"{"sender":{"login":null,"type":"User"}}"#,
+        r#"{"sender":{"login":"octo","type":"User","id":1}}"#,
+        r#"{"sender":{"login":"octo","type":"Bot","actor_type":"user"}}"#,
+        r#"{"sender":{"login":"octo","type":"User","actor_type":"api_key"}}"#,
         r#"{"sender":{"login":"octo","id":1,"type":"User"}}"#,
         r#"{"sender":{"login":"octo","type":"Organization"}}"#,
     ] {
@@ -159,6 +198,8 @@ fn a_test_is_a_ping() {
     );
     assert_eq!(json["message"], "A test.");
     assert_eq!(json.get("action"), None);
+    assert_eq!(json["data_action"], "x");
+    assert_eq!(json["data_hook"], 1);
 
     let read = parse(&ping);
     assert_eq!(read.event_type.as_str(), "webhook.test");

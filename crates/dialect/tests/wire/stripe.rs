@@ -65,14 +65,34 @@ fn the_object_is_the_subject_with_everything_else_behind_it() {
         object("webhook.test", r#"{"message":"m"}"#),
         r#"{"object":{"object":"webhook","message":"m"}}"#
     );
-    // No name stands there twice.
-    assert_eq!(
-        object(
-            "license.created",
-            r#"{"license":{"id":"l","note":1},"note":2,"id":3}"#
+}
+
+#[test]
+fn no_member_is_lost_to_another_of_its_name() {
+    for (data, expected) in [
+        (
+            r#"{"license":{"id":"l","note":1},"note":2,"id":3,"object":"o"}"#,
+            r#"{"id":"l","object":"license","note":1,"data_note":2,"data_id":3,"data_object":"o"}"#,
         ),
-        r#"{"object":{"id":"l","object":"license","note":1}}"#
-    );
+        (
+            r#"{"license":{"id":"l","object":"x","data_object":"y"},"object":"z"}"#,
+            r#"{"id":"l","object":"license","data_data_object":"x","data_object":"y","data_data_data_object":"z"}"#,
+        ),
+        // What says the same is said once.
+        (
+            r#"{"license":{"id":"l","object":"license","note":1},"note":1,"id":"l"}"#,
+            r#"{"id":"l","object":"license","note":1}"#,
+        ),
+    ] {
+        let event = event("license.created", data);
+        let first = rendered(&event);
+        assert_eq!(data_of(body(&first)), format!(r#"{{"object":{expected}}}"#));
+        let again = rendered(&Event {
+            data: parse(&first).data,
+            ..event
+        });
+        assert_eq!(again.body, first.body);
+    }
 }
 
 #[test]
