@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::batch_id::batch_id;
 use crate::compact::Object;
 use crate::formats::Format;
 use crate::names::Names;
@@ -217,11 +218,11 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
         }
         Mode::Batch => return render_batch(&[(*delivered, Cow::Borrowed(name))]),
     };
-    sign(delivered, &options, headers, body)
+    let id = delivered.event.id.as_str();
+    sign((delivered, id), &options, headers, body)
 }
 
-/// The batch has the id of its first event: only first attempts travel in batches, so that no two
-/// batches have the same.
+/// A batch of one event has its id.
 fn render_batch(batch: &[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError> {
     let first = &batch[0].0;
     let options: Options = options::own(first.endpoint)?;
@@ -233,16 +234,16 @@ fn render_batch(batch: &[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, Ren
         Context::new(delivered.event, name, &options).write(&mut body);
     }
     body.push(b']');
-    sign(
-        first,
-        &options,
-        vec![("content-type", BATCH.to_owned())],
-        body,
-    )
+    let id = match batch {
+        [_] => first.event.id.to_string(),
+        several => batch_id(several),
+    };
+    let headers = vec![("content-type", BATCH.to_owned())];
+    sign((first, &id), &options, headers, body)
 }
 
 fn sign(
-    delivered: &Delivered<'_>,
+    (delivered, id): (&Delivered<'_>, &str),
     options: &Options,
     mut headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -250,7 +251,7 @@ fn sign(
     if let Some(origin) = &options.origin {
         headers.push(("webhook-request-origin", origin.clone()));
     }
-    headers.extend(standard::signed_headers(delivered, &body)?);
+    headers.extend(standard::signed_headers(delivered, id, &body)?);
     Ok(Rendered {
         headers,
         body: body.into(),

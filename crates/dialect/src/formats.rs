@@ -195,12 +195,12 @@ impl Dialect {
     ///
     /// # Panics
     ///
-    /// If the batch is empty, or the dialect has none ([`Self::batch`] tells).
+    /// If the batch is empty.
     pub fn render_batch(self, batch: &[Delivered<'_>]) -> Result<Rendered, RenderError> {
         if let [alone] = batch {
             return self.render(alone);
         }
-        let render = self.format().render_batch.expect("the dialect has batches");
+        let render = self.format().render_batch.ok_or(RenderError::NoBatches)?;
         let named: Result<Vec<_>, _> = batch
             .iter()
             .map(|delivered| {

@@ -19,6 +19,7 @@
 //! assert_eq!(error.to_string(), "the header webhook-id is missing");
 //! ```
 
+mod batch_id;
 mod cloudevents;
 mod compact;
 mod data;

@@ -17,6 +17,8 @@ pub struct Rendered {
 pub enum RenderError {
     #[error("the dialect has no name for this event type")]
     NotExpressible,
+    #[error("the dialect has no batches")]
+    NoBatches,
     #[error("no secret of the endpoint signs at this time")]
     NoSecret,
     #[error("the tenant has no {0} key to sign with")]

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use model::{DeliveryId, Event, Submission, Timestamp};
+use model::{Event, Submission, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::batch_id::batch_id;
 use crate::compact::Object;
 use crate::data::{Data, Field, Form, Members, field, read_fields, text, write_fields};
 use crate::formats::Format;
@@ -108,16 +109,12 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     sign(delivered, body)
 }
 
-/// The batch has an id made of its first delivery's: only first attempts travel in batches, so
-/// that no two batches have the same.
 fn render_batch(batch: &[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError> {
     let first = &batch[0].0;
     let options: Options = options::own(first.endpoint)?;
-    let id = first.delivery.to_string();
-    let id = format!("evt_batch_{}", id.trim_start_matches(DeliveryId::PREFIX));
     let mut body = Vec::new();
     let mut members = Object::begin(&mut body);
-    members.text("id", &id);
+    members.text("id", &batch_id(batch));
     members.text("type", BATCH);
     members.text("created", &first.now.rfc3339(0));
     if options.timestamp == Stamp::AttemptField {
