@@ -8,6 +8,7 @@ use sender::Sender;
 use shared_state::SharedState;
 use store::{Directory, Store};
 use tokio::sync::{Mutex, Semaphore};
+use url::Url;
 use utoipa::openapi::OpenApi;
 use web::ApiError;
 
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) state: ApiState,
     /// The OpenAPI document, as it is served.
     pub(crate) document: Bytes,
+    public_host: Option<String>,
     pub(crate) probes: Semaphore,
     /// Held while somebody looks at messages that were set aside.
     pub(crate) set_aside: Mutex<()>,
@@ -49,13 +51,24 @@ pub(crate) struct Shared {
 impl App {
     pub(crate) fn new(state: ApiState, document: Bytes) -> Self {
         let probes = Semaphore::new(PROBES_IN_FLIGHT_MAX);
+        let public_url = state.public_url.as_deref();
+        let public_url = public_url.and_then(|url| Url::parse(url).ok());
+        let public_host = public_url.and_then(|url| url.domain().map(str::to_owned));
         Self(Arc::new(Shared {
             state,
             document,
+            public_host,
             probes,
             set_aside: Mutex::new(()),
             key_making: Mutex::new(()),
         }))
+    }
+}
+
+impl Shared {
+    /// The DNS name in `public_url`, if it has one.
+    pub(crate) fn public_host(&self) -> Option<&str> {
+        self.public_host.as_deref()
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) const OPTIONS: &[OptionDoc] = &[
     option(
         "origin",
         "absent, or a DNS name",
-        "sent as WebHook-Request-Origin",
+        "sent as WebHook-Request-Origin; where the receiver is asked, the host of this API if absent",
     ),
     option(
         "handshake",
@@ -85,26 +85,83 @@ struct Options {
 
 fn check_options(given: &Map<String, Value>) -> Vec<FieldError> {
     let mut errors = options::check::<Options>(given);
-    let options: Options = options::read(given).unwrap_or_default();
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
-    let is_name = |origin: &String| {
-        (1..=ORIGIN_BYTES_MAX).contains(&origin.len()) && origin.bytes().all(allowed)
+    let Ok(options) = options::read::<Options>(given) else {
+        return errors;
     };
-    if !options.origin.as_ref().is_none_or(is_name) {
-        let detail = "must be a DNS name such as hooks.example.net";
-        errors.push(options::error("origin", detail));
-    }
-    if options.handshake && options.origin.is_none() {
-        errors.push(options::error("handshake", "needs an origin to ask for"));
-    }
-    if options.rate_per_minute == Some(0) {
-        errors.push(options::error("rate_per_minute", "must be at least 1"));
-    }
+    let batches = given.get("batch").is_some_and(|batch| !batch.is_null());
+    let mistakes = [
+        (
+            !options.origin.as_deref().is_none_or(is_origin),
+            "origin",
+            "must be a DNS name such as hooks.example.net",
+        ),
+        (
+            options.handshake && options.origin.is_none(),
+            "handshake",
+            "needs an origin to ask for",
+        ),
+        (
+            options.rate_per_minute == Some(0),
+            "rate_per_minute",
+            "must be at least 1",
+        ),
+        (
+            !options.source.as_deref().is_none_or(is_uri_reference),
+            "source",
+            "must be a URI reference of 1 to 1024 characters",
+        ),
+        (
+            !is_prefix(&options.type_prefix),
+            "type_prefix",
+            "must be small letters, digits, hyphens and dots, and end with a dot",
+        ),
+        (
+            batches && options.mode != Mode::Batch,
+            "batch",
+            "needs the mode batch",
+        ),
+    ];
+    let made = mistakes.into_iter().filter(|(is_made, _, _)| *is_made);
+    errors.extend(made.map(|(_, name, detail)| options::error(name, detail)));
     errors
 }
 
-/// Bytes of an origin at most, as of any DNS name.
-const ORIGIN_BYTES_MAX: usize = 255;
+/// Bytes of an origin or a prefix at most, as of any DNS name.
+const NAME_BYTES_MAX: usize = 255;
+const SOURCE_BYTES_MAX: usize = 1024;
+
+fn is_origin(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Whether these are the characters of a URI reference (RFC 3986, section 4.1).
+fn is_uri_reference(text: &str) -> bool {
+    const MARKS: &[u8] = b"-._~:/?#[]@!$&'()*+,;=";
+    let mut parts = text.split('%');
+    let allowed = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || MARKS.contains(&byte))
+    };
+    let is_escaped = |part: &str| {
+        let digits = part.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    (1..=SOURCE_BYTES_MAX).contains(&text.len())
+        && parts.next().is_some_and(allowed)
+        && parts.all(|part| is_escaped(part) && allowed(part))
+}
+
+/// Whether this is nothing or words, each with a dot behind it.
+fn is_prefix(text: &str) -> bool {
+    let is_word = |word: &str| {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !word.is_empty() && word.bytes().all(allowed)
+    };
+    let words = text.strip_suffix('.').map(|words| words.split('.'));
+    text.is_empty()
+        || (text.len() <= NAME_BYTES_MAX && words.is_some_and(|mut words| words.all(is_word)))
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

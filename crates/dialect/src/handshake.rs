@@ -2,8 +2,9 @@
 
 use model::Endpoint;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::Dialect;
+use crate::{Dialect, options};
 
 const ALLOWED_RATE: &str = "webhook-allowed-rate";
 
@@ -41,14 +42,22 @@ impl Dialect {
             return None;
         }
         let options = Options::deserialize(&endpoint.dialect_options).ok()?;
-        Some(Handshake {
-            origin: options.origin.filter(|_| options.handshake)?,
+        options.handshake.then(|| Handshake {
+            // Without one, which no checked options are, it is asked all the same.
+            origin: options.origin.unwrap_or_default(),
             rate_per_minute: options.rate_per_minute,
         })
     }
-}
 
-impl Dialect {
+    /// Where a receiver is to be asked and its endpoint's options do not say in whose name, it is
+    /// in that of `host`.
+    pub fn name_origin(self, options: &mut Map<String, Value>, host: &str) {
+        let asks = options.get("handshake") == Some(&Value::Bool(true));
+        if self.profile().asks_first && asks && !options.contains_key("origin") {
+            options.insert("origin".to_owned(), host.into());
+        }
+    }
+
     /// The headers with which a receiver of this dialect agrees to be sent to; `None` if it was not
     /// asked by the dialect's rules. `header` finds one of the `OPTIONS` request's by its
     /// lower-case name.
@@ -75,14 +84,22 @@ impl Dialect {
 }
 
 impl Handshake {
-    /// The headers of the `OPTIONS` request. `callback` is where the receiver may agree later.
-    pub fn headers(&self, callback: Option<String>) -> Vec<(&'static str, String)> {
+    /// The headers of the `OPTIONS` request to this endpoint. `callback` is where the receiver may
+    /// agree later.
+    pub fn headers(
+        &self,
+        endpoint: &Endpoint,
+        callback: Option<String>,
+    ) -> Vec<(&'static str, String)> {
         let mut headers = vec![("webhook-request-origin", self.origin.clone())];
         if let Some(rate) = self.rate_per_minute {
             headers.push(("webhook-request-rate", rate.to_string()));
         }
         if let Some(callback) = callback {
             headers.push(("webhook-request-callback", callback));
+        }
+        if let Some(agent) = options::common(endpoint).user_agent {
+            headers.push(("user-agent", agent));
         }
         headers
     }
@@ -130,6 +147,8 @@ impl Handshake {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn judged(
@@ -171,6 +190,49 @@ mod tests {
         }
     }
 
+    fn endpoint(options: Value) -> Endpoint {
+        let tenant = model::TenantId::new("acme").unwrap();
+        let url = "https://receiver.example/hooks".parse().unwrap();
+        let id = model::EndpointId::from_u128(1);
+        let mut endpoint = Endpoint::new(id, tenant, url, "cloudevents", "".into());
+        endpoint.dialect_options = options.as_object().unwrap().clone();
+        endpoint
+    }
+
+    #[test]
+    fn whoever_is_to_be_asked_is_asked_whatever_the_options_lack() {
+        let asked = |options| Dialect::CloudEvents.handshake(&endpoint(options));
+        assert_eq!(asked(json!({"origin": "hooks.example.net"})), None);
+        let origin = |options| asked(options).unwrap().origin;
+        assert_eq!(origin(json!({"handshake": true, "unmapped": "skip"})), "");
+        let named = json!({"handshake": true, "origin": "hooks.example.net"});
+        assert_eq!(origin(named), "hooks.example.net");
+    }
+
+    #[test]
+    fn an_origin_is_named_where_one_is_needed_and_missing() {
+        let named = |dialect: Dialect, options: Value| {
+            let mut options = options.as_object().unwrap().clone();
+            dialect.name_origin(&mut options, "fanfare.example");
+            options.get("origin").cloned()
+        };
+        let asks = json!({"handshake": true});
+        let ours = Some(json!("fanfare.example"));
+        assert_eq!(named(Dialect::CloudEvents, asks.clone()), ours);
+        assert_eq!(named(Dialect::Standard, asks), None);
+        assert_eq!(named(Dialect::CloudEvents, json!({})), None);
+        let own = json!({"handshake": true, "origin": "a.example"});
+        assert_eq!(named(Dialect::CloudEvents, own), Some(json!("a.example")));
+    }
+
+    #[test]
+    fn the_question_is_asked_as_the_endpoints_user_agent() {
+        let endpoint = endpoint(json!({"handshake": true, "user_agent": "Hooks/2"}));
+        let handshake = Dialect::CloudEvents.handshake(&endpoint).unwrap();
+        let agent = ("user-agent", "Hooks/2".to_owned());
+        assert!(handshake.headers(&endpoint, None).contains(&agent));
+    }
+
     #[test]
     fn what_is_agreed_to_is_what_was_asked_for() {
         for (asked, granted) in [(None, None), (Some(120), Some(120))] {
@@ -178,7 +240,7 @@ mod tests {
                 origin: "hooks.example.net".to_owned(),
                 rate_per_minute: asked,
             };
-            let question = handshake.headers(None);
+            let question = handshake.headers(&endpoint(json!({})), None);
             let find = |name: &str| {
                 let found = question.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| value.as_str())

@@ -88,6 +88,7 @@ pub(crate) fn own<T: DeserializeOwned + Default>(endpoint: &Endpoint) -> Result<
     read(&endpoint.dialect_options).map_err(|_| RenderError::BadOptions)
 }
 
+/// The dialect's own ones of these options.
 pub(crate) fn read<T: DeserializeOwned>(
     options: &Map<String, Value>,
 ) -> Result<T, serde_json::Error> {

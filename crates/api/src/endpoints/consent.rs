@@ -114,7 +114,7 @@ pub(super) async fn ask(app: &App, endpoint: Arc<Endpoint>) -> Result<Arc<Endpoi
     let request = Request {
         url: &endpoint.url,
         rendered: Rendered {
-            headers: handshake.headers(callback),
+            headers: handshake.headers(&endpoint, callback),
             body: Bytes::new(),
         },
         headers: &endpoint.headers,

@@ -118,8 +118,9 @@ pub(super) async fn create(
 pub(super) async fn make(
     app: &App,
     tenant: &TenantId,
-    input: EndpointInput,
+    mut input: EndpointInput,
 ) -> Result<(Arc<Endpoint>, SecretString), ApiError> {
+    input.name_origin(app.public_host());
     let snapshot = app.directory.snapshot();
     let count = snapshot
         .tenant(tenant)
@@ -204,7 +205,8 @@ pub(super) async fn patch(
 ) -> Result<Json<EndpointView>, ApiError> {
     caller.require(Role::Editor)?;
     let current = find(&app, &caller, id)?;
-    let wanted = EndpointInput::patched(&current, &patch)?;
+    let host = app.public_host();
+    let wanted = EndpointInput::patched(&current, &patch, host)?;
     let snapshot = app.directory.snapshot();
     let url = wanted
         .check(&app.sender, &snapshot, &current.tenant, Some(&current))
@@ -212,7 +214,7 @@ pub(super) async fn patch(
     let now = ambient::now();
     // Once more on what is there by now: somebody else may have changed other members.
     let change = |endpoint: &mut Endpoint| {
-        let input = EndpointInput::patched(endpoint, &patch)?;
+        let input = EndpointInput::patched(endpoint, &patch, host)?;
         if patch.get("active").is_some() {
             endpoint.state = state(input.active.unwrap_or(true), endpoint.state, now);
         }

@@ -96,7 +96,11 @@ impl EndpointInput {
     }
 
     /// What somebody would have to send to make `endpoint` as it is after the merge patch.
-    pub(crate) fn patched(endpoint: &Endpoint, patch: &Value) -> Result<Self, ApiError> {
+    pub(crate) fn patched(
+        endpoint: &Endpoint,
+        patch: &Value,
+        public_host: Option<&str>,
+    ) -> Result<Self, ApiError> {
         if patch.get("secret").is_some() {
             let detail = "is changed by POST …/rotate_secret";
             return Err(ApiError::invalid(vec![FieldError::new("/secret", detail)]));
@@ -110,7 +114,18 @@ impl EndpointInput {
         let mut value = serde_json::to_value(Self::of(endpoint)).expect("it is plain data");
         merge(&mut value, patch);
         let json = serde_json::to_vec(&value).expect("it is plain data");
-        web::read_json(&json)
+        let mut patched: Self = web::read_json(&json)?;
+        patched.name_origin(public_host);
+        Ok(patched)
+    }
+
+    /// Names this installation's host to a receiver that is to be asked, unless the options name
+    /// another.
+    pub(super) fn name_origin(&mut self, public_host: Option<&str>) {
+        let (dialect, options) = (self.dialect(), self.dialect_options.as_mut());
+        if let (Some(dialect), Some(options), Some(host)) = (dialect, options, public_host) {
+            dialect.name_origin(options, host);
+        }
     }
 
     /// The dialect, if it is one.

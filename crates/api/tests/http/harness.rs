@@ -68,7 +68,7 @@ impl Api {
             broker: Arc::clone(&broker),
             shared_state: Arc::clone(&shared_state),
             sender: Arc::new(Sender::new(&sender).unwrap()),
-            public_url: Some("http://127.0.0.1:8080".to_owned()),
+            public_url: Some("https://fanfare.example".to_owned()),
             egress_addresses: vec!["198.51.100.7".to_owned()],
             also_documented: elsewhere(),
         });

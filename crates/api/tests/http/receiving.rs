@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use testkit::{Behavior, Received, Receiver};
 
-use crate::harness::{Api, get, post};
+use crate::harness::{Api, get, patch, post};
 
 #[tokio::test]
 async fn a_test_tells_what_the_receiver_did() {
@@ -132,5 +132,49 @@ async fn rotations_are_bounded_in_grace_and_number() {
             .secrets
             .len(),
         1
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_is_asked_in_the_name_of_this_installation_unless_another_is_given() {
+    let api = Api::start().await;
+    let receiver = Receiver::start().await.unwrap();
+    let make = async |path: &str, options: Value| {
+        let settings = json!({"dialect": "cloudevents", "dialect_options": options});
+        let url = receiver.url(path);
+        api.acme.create_endpoint(&url, settings).await.unwrap()
+    };
+    let asked = |path: &str| receiver.received(path).pop().unwrap();
+    let ours = json!({"handshake": true, "user_agent": "Hooks/2"});
+    let made = make("/ours", ours).await;
+    assert_eq!(made["dialect_options"]["origin"], "fanfare.example");
+    let question = asked("/ours");
+    assert_eq!(
+        ["webhook-request-origin", "user-agent"].map(|name| question.header(name)),
+        [Some("fanfare.example"), Some("Hooks/2")]
+    );
+    make(
+        "/theirs",
+        json!({"handshake": true, "origin": "hooks.example.net"}),
+    )
+    .await;
+    let origin = asked("/theirs");
+    assert_eq!(
+        origin.header("webhook-request-origin"),
+        Some("hooks.example.net")
+    );
+
+    // A patch that takes the name away goes back to it, and asks again.
+    let plain = make("/patched", json!({})).await;
+    assert_eq!(plain["dialect_options"], json!({}));
+    assert_eq!(receiver.count("/patched"), 0);
+    let path = format!("/v1/endpoints/{}", plain["id"].as_str().unwrap());
+    let asks = json!({"dialect_options": {"handshake": true}});
+    let patched = patch(&api.acme, &path, &asks, 200).await;
+    assert_eq!(patched["disabled_reason"], "awaiting_consent");
+    let question = asked("/patched");
+    assert_eq!(
+        question.header("webhook-request-origin"),
+        Some("fanfare.example")
     );
 }

@@ -27,7 +27,10 @@ async fn a_made_secret_is_shown_once_and_a_given_one_never() {
     let secret = made["secret"].as_str().unwrap();
     assert!(secret.starts_with("whsec_"), "{made}");
     let path = format!("/v1/sources/{}", made["id"].as_str().unwrap());
-    let url = format!("http://127.0.0.1:8080/in/{}", made["id"].as_str().unwrap());
+    let url = format!(
+        "https://fanfare.example/in/{}",
+        made["id"].as_str().unwrap()
+    );
     assert_eq!(made["url"], url);
     let shown = get(&api.acme, &path, 200).await;
     assert!(!shown.to_string().contains(secret), "{shown}");

@@ -1,6 +1,6 @@
 use dialect::{Delivered, Dialect, RenderError, Rendered, SigningKeys};
 use model::{DeliveryId, Event};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fixture::{NOW, SECRET, body, endpoint, event, header, verify};
 use crate::vectors::{check, vector};
@@ -102,4 +102,53 @@ fn a_dialect_without_batches_renders_none() {
     let [first, second] = events();
     let refused = batch(Dialect::Standard, &[(first, 1), (second, 2)]);
     assert_eq!(refused.unwrap_err(), RenderError::NoBatches);
+}
+
+#[test]
+fn options_are_checked_whatever_stands_beside_them() {
+    let check = |options: &Value| Dialect::CloudEvents.check_options(options.as_object().unwrap());
+    let origin = "hooks.example.net";
+    let common = [
+        json!({}),
+        json!({"unmapped": "skip", "user_agent": "Hooks/1"}),
+    ];
+    for (options, good) in [
+        (json!({"handshake": true, "origin": origin}), true),
+        (json!({"handshake": true}), false),
+        (json!({"origin": "zoë bad\nx"}), false),
+        (json!({"origin": ""}), false),
+        (json!({"rate_per_minute": 1}), true),
+        (json!({"rate_per_minute": 0}), false),
+        (json!({"source": "/somewhere/%C3%AB?a=b#c"}), true),
+        (json!({"source": "urn:example:licenses"}), true),
+        (json!({"source": "x".repeat(1024)}), true),
+        (json!({"source": "x".repeat(1025)}), false),
+        (json!({"source": ""}), false),
+        (json!({"source": "/zoë"}), false),
+        (json!({"source": "/a b"}), false),
+        (json!({"source": "/a\nb"}), false),
+        (json!({"source": "/100%"}), false),
+        (json!({"source": "/<a>"}), false),
+        (json!({"type_prefix": ""}), true),
+        (json!({"type_prefix": "dev.license-hooks.v2."}), true),
+        (json!({"type_prefix": "com.example"}), false),
+        (json!({"type_prefix": "com..example."}), false),
+        (json!({"type_prefix": ".com."}), false),
+        (json!({"type_prefix": "."}), false),
+        (json!({"type_prefix": "Com."}), false),
+        (json!({"type_prefix": "com.ex ample."}), false),
+        (json!({"type_prefix": "zoë."}), false),
+        (json!({"mode": "batch", "batch": {}}), true),
+        (json!({"mode": "structured", "batch": {}}), false),
+        (json!({"mode": "binary", "batch": {}}), false),
+        (json!({"batch": {}}), false),
+        (json!({"batch": null}), true),
+    ] {
+        for beside in &common {
+            let mut options = options.clone();
+            let more = beside.as_object().unwrap().clone();
+            options.as_object_mut().unwrap().extend(more);
+            assert_eq!(check(&options).is_ok(), good, "{options}");
+        }
+    }
 }
