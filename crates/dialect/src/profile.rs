@@ -38,6 +38,8 @@ pub struct Profile {
     pub(crate) signed_with: fn(&Endpoint) -> Vec<KeyAlgorithm>,
     /// Whether receivers may be asked before anything is sent to them (`OPTIONS`).
     pub asks_first: bool,
+    /// Whether a new endpoint is sent a test at once.
+    pub greets: bool,
     /// What `dialect_options` may hold besides those that every dialect takes.
     pub options: &'static [OptionDoc],
 }
@@ -103,6 +105,7 @@ const USUAL: Profile = Profile {
     check_public_key: None,
     signed_with: |_| Vec::new(),
     asks_first: false,
+    greets: false,
     options: &[],
 };
 
@@ -275,6 +278,7 @@ pub(crate) const GITHUB: Profile = Profile {
     ],
     signature: "x-hub-signature-256: sha256=<hex HMAC-SHA256 of the body>, keyed with the whole \
                 secret as text; x-hub-signature the same with SHA-1",
+    greets: true,
     options: github::OPTIONS,
     ..USUAL
 };

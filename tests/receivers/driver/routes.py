@@ -132,7 +132,7 @@ def read(dialect, request):
     if dialect == "standard":
         return [(header(request, "webhook-id"), body["type"], body["data"])]
     if dialect == "github":
-        event_type = f"{header(request, 'x-github-event')}.{body['action']}"
+        event_type = github_type(header(request, "x-github-event"), body)
         return [(header(request, "x-github-delivery"), event_type, body)]
     if dialect == "keyport-docs":
         return [(body["timestamp"], body["event"], body["data"])]
@@ -140,6 +140,11 @@ def read(dialect, request):
         words = re.split(r"[\n*]+", body.get("text") or body["content"])
         return [(None, next(word for word in words if word), body)]
     return [read_told(dialect, body)]
+
+
+def github_type(name, payload):
+    """A ping has no action."""
+    return f"{name}.{payload['action']}" if "action" in payload else name
 
 
 def read_told(dialect, value):
@@ -160,5 +165,5 @@ def read_told(dialect, value):
         return None, value["type"], value["data"]
     if dialect == "github":
         payload = value["payload"]
-        return value["id"], f"{value['name']}.{payload['action']}", payload
+        return value["id"], github_type(value["name"], payload), payload
     return value.get("id"), value["type"], value["data"]

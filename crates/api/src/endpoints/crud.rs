@@ -18,7 +18,7 @@ use web::{ApiError, Id, Json, Listed, Page, PageParams, Principal, Problems, Que
 use super::actions::close_circuit;
 use super::input::EndpointInput;
 use super::view::{EndpointView, NewEndpointView, show, show_one};
-use super::{consent, find};
+use super::{consent, find, probe};
 use crate::app::{App, check_room};
 use crate::schema;
 use crate::signing_keys::make_missing;
@@ -114,7 +114,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)))
 }
 
-/// Makes an endpoint and asks its receiver, where the dialect does that first.
+/// Makes an endpoint and asks or greets its receiver, where the dialect does that.
 pub(super) async fn make(
     app: &App,
     tenant: &TenantId,
@@ -135,6 +135,7 @@ pub(super) async fn make(
     make_missing(app, &endpoint).await?;
     let endpoint = app.directory.put_endpoint(endpoint).await?;
     let endpoint = consent::ask(app, endpoint).await?;
+    probe::greet(app, &endpoint);
     Ok((endpoint, secret))
 }
 

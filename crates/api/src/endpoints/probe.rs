@@ -52,6 +52,21 @@ pub(super) async fn test(
     }))
 }
 
+/// Sends a new endpoint its first test where its dialect's senders do: once, beside the answer, and
+/// whatever becomes of it. Where there is no room for it, it is left out.
+pub(super) fn greet(app: &App, endpoint: &Arc<Endpoint>) {
+    let greets = Dialect::of(endpoint).is_some_and(|dialect| dialect.profile().greets);
+    if !greets || !endpoint.is_active() {
+        return;
+    }
+    let (app, endpoint) = (app.clone(), Arc::clone(endpoint));
+    tokio::spawn(async move {
+        if probe(&app, &endpoint).await.is_err() {
+            tracing::debug!(endpoint.id = %endpoint.id, "its first test is left out");
+        }
+    });
+}
+
 /// A test event, as which delivery it was sent and what came back.
 pub(super) struct Probed {
     event: Event,

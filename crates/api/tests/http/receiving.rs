@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use testkit::{Behavior, Received, Receiver};
 
-use crate::harness::{Api, get, patch, post};
+use crate::harness::{Api, SOON, get, patch, post};
 
 #[tokio::test]
 async fn a_test_tells_what_the_receiver_did() {
@@ -132,6 +132,39 @@ async fn rotations_are_bounded_in_grace_and_number() {
             .secrets
             .len(),
         1
+    );
+}
+
+#[tokio::test]
+async fn a_new_hook_of_githubs_format_is_greeted_with_a_ping_beside_the_answer() {
+    let api = Api::start().await;
+    let receiver = Receiver::start().await.unwrap();
+    let make = async |path: &str, settings: Value| {
+        let url = receiver.url(path);
+        api.acme.create_endpoint(&url, settings).await.unwrap()
+    };
+    receiver.script("/slow", [Behavior::Hang]);
+    make("/slow", json!({"dialect": "github"})).await;
+    make("/inactive", json!({"dialect": "github", "active": false})).await;
+    make("/standard", json!({})).await;
+    // The last to be made: what the others would be sent has come by the time of its ping.
+    let made = make("/hook", json!({"dialect": "github"})).await;
+    let ping = receiver.wait_for("/hook", 1, SOON).await.unwrap().remove(0);
+    assert_eq!(ping.header("x-github-event"), Some("ping"));
+    assert_eq!(ping.json()["hook"]["config"]["url"], made["url"]);
+    let headers = |name: &str| ping.header(name);
+    let received = dialect::Received {
+        target: &ping.path,
+        headers: &headers,
+        body: &ping.body,
+        now: ambient::now(),
+    };
+    let secret = SecretString::from(made["secret"].as_str().unwrap());
+    assert!(Dialect::GitHub.verify(&secret, &received).is_ok());
+    receiver.wait_for("/slow", 1, SOON).await.unwrap();
+    assert_eq!(
+        (receiver.count("/inactive"), receiver.count("/standard")),
+        (0, 0)
     );
 }
 
