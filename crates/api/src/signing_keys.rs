@@ -7,13 +7,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{ApiError, Json, Listed, Principal, Problems};
+use web::{ApiError, Id, Json, Listed, Principal, Problems};
 
 use crate::app::App;
 use crate::schema;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(publish))
 }
 
 /// The public half of a key pair that requests to the tenant's endpoints are signed with.
@@ -63,10 +65,31 @@ async fn list(
     caller.require(Role::Viewer)?;
     let snapshot = app.directory.snapshot();
     let tenant = snapshot.tenant(caller.tenant()?);
-    let keys = tenant.into_iter().flat_map(|view| &*view.signing_keys);
-    let mut items = keys
-        .map(SigningKeyView::new)
-        .collect::<Result<Vec<_>, _>>()?;
+    show(tenant.map_or(&[], |view| &view.signing_keys))
+}
+
+/// Lists the public keys of the account that a signature names in `keyid`, for receivers that have
+/// no key of this API.
+#[utoipa::path(
+    get, path = "/v1/signing-keys/{account}", tag = "catalogue",
+    operation_id = "get_signing_keys", security(()),
+    params(("account" = String, Path, description = "A `key_id`; not an endpoint's own `account_id`")),
+    responses((status = 200, body = Listed<SigningKeyView>), Problems)
+)]
+async fn publish(
+    State(app): State<App>,
+    Id(account): Id<String>,
+) -> Result<Json<Listed<SigningKeyView>>, ApiError> {
+    let snapshot = app.directory.snapshot();
+    let mut with_keys = snapshot.tenants().filter(|it| !it.signing_keys.is_empty());
+    let found = with_keys.find(|view| SigningKeys::id(&view.tenant.id) == account);
+    let view = found.ok_or_else(|| ApiError::not_found("account"))?;
+    show(&view.signing_keys)
+}
+
+fn show(keys: &[SigningKey]) -> Result<Json<Listed<SigningKeyView>>, ApiError> {
+    let views: Result<Vec<_>, _> = keys.iter().map(SigningKeyView::new).collect();
+    let mut items = views?;
     items.sort_by_key(|key| key.algorithm);
     Ok(Json(Listed::new(items, None::<String>)))
 }

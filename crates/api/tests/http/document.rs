@@ -17,6 +17,7 @@ const CALLS: &[(&str, &str)] = &[
     ("post", "/v1/event-types"),
     ("get", "/v1/dialects"),
     ("get", "/v1/signing-keys"),
+    ("get", "/v1/signing-keys/{account}"),
     ("get", "/v1/egress-addresses"),
     ("get", "/v1/endpoints"),
     ("post", "/v1/endpoints"),
@@ -79,7 +80,9 @@ async fn the_document_lists_every_route_and_every_listed_route_is_there() {
         .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
     assert_eq!(calls, wanted.collect());
     for (method, path) in calls {
-        let path = path.replace("{id}", "none").replace("{license}", "none");
+        let path = ["{id}", "{license}", "{account}"]
+            .iter()
+            .fold(path, |path, variable| path.replace(variable, "none"));
         let body = json!({});
         let answer = match method.as_str() {
             "get" => anybody.get(&path).await,
@@ -92,6 +95,8 @@ async fn the_document_lists_every_route_and_every_listed_route_is_there() {
             "/openapi.json" | "/docs" => 200,
             // Whoever has its key may; without one it makes no sense.
             "/v1/handshake/confirm" => 400,
+            // Public, if it were there.
+            "/v1/signing-keys/none" => 404,
             _ => 401,
         };
         assert_eq!(answer.unwrap().status, expected, "{method} {path}");

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use testkit::{Client, Received, Receiver};
 
-use crate::harness::{Api, UMBRELLA, get, patch, post};
+use crate::harness::{Api, UMBRELLA, get, items, patch, post};
 
 async fn keys(client: &Client) -> Vec<Value> {
     let listed = get(client, "/v1/signing-keys", 200).await;
@@ -122,4 +122,33 @@ async fn public_keys_are_for_the_tenants_viewers() {
     assert!(keys(&stranger).await.is_empty());
     let publisher = api.with_role("acme", Role::Publisher).await;
     get(&publisher, "/v1/signing-keys", 403).await;
+}
+
+#[tokio::test]
+async fn a_receiver_finds_the_public_key_by_the_account_in_the_signature() {
+    let api = Api::start().await;
+    let receiver = Receiver::start().await.unwrap();
+    let keygen = json!({"dialect": "keygen"});
+    let url = receiver.url("/hook");
+    let made = api.acme.create_endpoint(&url, keygen).await.unwrap();
+    let request = tested(&api, &receiver, &made).await;
+    let signature = request.header("keygen-signature").unwrap();
+    let account = signature.split('"').nth(1).unwrap();
+
+    let anybody = api.operator.with_key(None);
+    let published = get(&anybody, &format!("/v1/signing-keys/{account}"), 200).await;
+    assert_eq!(items(&published), keys(&api.acme).await);
+    assert!(!published.to_string().contains("PRIVATE"), "{published}");
+    let key = &published["items"][0]["public_key"];
+    assert!(verifies(Dialect::Keygen, key, &request));
+
+    let without_keys = dialect::SigningKeys::id(&UMBRELLA.parse().unwrap());
+    for unknown in [
+        without_keys.as_str(),
+        "acme",
+        "00000000-0000-8000-8000-000000000000",
+    ] {
+        get(&anybody, &format!("/v1/signing-keys/{unknown}"), 404).await;
+    }
+    get(&anybody, "/v1/signing-keys", 401).await;
 }
