@@ -56,17 +56,15 @@ struct Dependencies {
 impl Dependencies {
     /// Asks each, and keeps the answers for `/metrics`.
     async fn ask(wired: &Wired) -> Self {
-        let store = wired.store.ping().await.map_err(|error| error.to_string());
+        let (store, shared_state) = tokio::join!(wired.store.ping(), wired.shared_state.ping());
+        let store = store.map_err(|error| error.to_string());
         let broker = match wired.broker.status() {
             BrokerStatus::Connected => Ok(()),
             BrokerStatus::Blocked { reason } => Err(format!("takes nothing in: {reason}")),
             BrokerStatus::Away { reason } => Err(format!("away: {reason}")),
         };
-        let shared_state = if wired.shared_state.is_degraded() {
-            Err("away: claims hold in this process only".to_owned())
-        } else {
-            Ok(())
-        };
+        let shared_state =
+            shared_state.map_err(|_| "away: claims hold in this process only".to_owned());
         let dependencies = Self {
             store,
             broker,

@@ -29,32 +29,24 @@ impl Resilient {
             local,
             degraded: AtomicBool::new(false),
         };
-        resilient.note(resilient.remote.ping().await);
+        let _known_from_now_on = resilient.ping().await;
         resilient
     }
 
     /// Notes whether the remote state answered; says so when that changes, not each time.
-    fn note<T>(&self, answer: Result<T, SharedStateError>) -> Option<T> {
+    fn note<T>(&self, answer: Result<T, SharedStateError>) -> Result<T, SharedStateError> {
         let is_away = answer.is_err();
         let changed = self.degraded.load(Ordering::Relaxed) != is_away
             && self.degraded.swap(is_away, Ordering::Relaxed) != is_away;
-        match answer {
-            Ok(answer) => {
-                if changed {
-                    tracing::info!("the shared state is back");
-                }
-                Some(answer)
-            }
-            Err(error) => {
-                if changed {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the shared state is away; going on with what this process knows"
-                    );
-                }
-                None
-            }
+        match &answer {
+            Ok(_) if changed => tracing::info!("the shared state is back"),
+            Err(error) if changed => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the shared state is away; going on with what this process knows"
+            ),
+            Ok(_) | Err(_) => {}
         }
+        answer
     }
 
     fn learn_from_claims(&self, batch: &[ClaimRequest], claims: &[Claim], now: Timestamp) {
@@ -95,7 +87,7 @@ impl SharedState for Resilient {
         batch: &[ClaimRequest],
         now: Timestamp,
     ) -> Result<Vec<Claim>, SharedStateError> {
-        let Some(claims) = self.note(self.remote.claim(batch, now).await) else {
+        let Ok(claims) = self.note(self.remote.claim(batch, now).await) else {
             return self.local.claim(batch, now).await;
         };
         self.learn_from_claims(batch, &claims, now);
@@ -107,7 +99,7 @@ impl SharedState for Resilient {
         batch: &[Settlement],
         now: Timestamp,
     ) -> Result<Vec<CircuitChange>, SharedStateError> {
-        let Some(changes) = self.note(self.remote.settle(batch, now).await) else {
+        let Ok(changes) = self.note(self.remote.settle(batch, now).await) else {
             return self.local.settle(batch, now).await;
         };
         self.learn_from_changes(batch, &changes, now);
@@ -116,13 +108,13 @@ impl SharedState for Resilient {
 
     async fn circuits(&self, endpoints: &[EndpointId]) -> Result<Vec<Circuit>, SharedStateError> {
         match self.note(self.remote.circuits(endpoints).await) {
-            Some(circuits) => Ok(circuits),
-            None => self.local.circuits(endpoints).await,
+            Ok(circuits) => Ok(circuits),
+            Err(_) => self.local.circuits(endpoints).await,
         }
     }
 
     async fn reset_circuit(&self, endpoint: EndpointId) -> Result<(), SharedStateError> {
-        self.note(self.remote.reset_circuit(endpoint).await);
+        let _it_ends_by_itself = self.note(self.remote.reset_circuit(endpoint).await);
         self.local.reset_circuit(endpoint).await
     }
 
@@ -133,14 +125,14 @@ impl SharedState for Resilient {
         ttl: Duration,
     ) -> Result<bool, SharedStateError> {
         match self.note(self.remote.lock(name, holder, ttl).await) {
-            Some(locked) => Ok(locked),
-            None => self.local.lock(name, holder, ttl).await,
+            Ok(locked) => Ok(locked),
+            Err(_) => self.local.lock(name, holder, ttl).await,
         }
     }
 
     /// Asks the remote state alone, for whoever wants to know how it is.
     async fn ping(&self) -> Result<(), SharedStateError> {
-        self.remote.ping().await
+        self.note(self.remote.ping().await)
     }
 
     async fn used_bytes(&self) -> Result<Option<u64>, SharedStateError> {

@@ -94,6 +94,7 @@ pub trait SharedState: Send + Sync + std::fmt::Debug + 'static {
     async fn lock(&self, name: &str, holder: &str, ttl: Duration)
     -> Result<bool, SharedStateError>;
 
+    /// Whether it takes what is written to it.
     async fn ping(&self) -> Result<(), SharedStateError>;
 
     /// Bytes of memory that it uses; `None` if that is this process's own memory.

@@ -21,6 +21,8 @@ pub const CHUNK_MAX: usize = 256;
 const CIRCUIT_PREFIX: &str = "fanfare:circuit:";
 const RATE_PREFIX: &str = "fanfare:rate:";
 const LOCK_PREFIX: &str = "fanfare:lock:";
+const PING_KEY: &str = "fanfare:ping";
+const PING_KEPT_S: u32 = 60;
 
 /// Why the shared state could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -190,8 +192,11 @@ impl SharedState for Redis {
         Ok(answer == Value::Int(1))
     }
 
+    /// Writes: a Redis that is full, or a replica, is of no use.
     async fn ping(&self) -> Result<(), SharedStateError> {
-        Ok(self.link.query(&redis::cmd("PING")).await?)
+        let mut command = redis::cmd("SET");
+        command.arg(PING_KEY).arg(1).arg("EX").arg(PING_KEPT_S);
+        Ok(self.link.query(&command).await?)
     }
 
     async fn used_bytes(&self) -> Result<Option<u64>, SharedStateError> {

@@ -293,6 +293,31 @@ async fn circuits_that_redis_opened_stay_open_while_it_is_away() {
     assert!(state.is_degraded());
 }
 
+#[tokio::test]
+async fn asking_alone_notices_that_redis_came_and_that_it_is_full() {
+    let mut server = Server::new();
+    let state = open(Some(&server.url())).await.unwrap();
+    assert!(state.is_degraded());
+    server.start().await;
+    let since = Instant::now();
+    while state.ping().await.is_err() {
+        assert!(since.elapsed() < BACK_WITHIN);
+        tokio::task::yield_now().await;
+    }
+    assert!(!state.is_degraded());
+
+    let mut connection = server
+        .client()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    let mut full = redis::cmd("CONFIG");
+    full.arg("SET").arg("maxmemory").arg(1);
+    full.exec_async(&mut connection).await.unwrap();
+    assert!(state.ping().await.is_err());
+    assert!(state.is_degraded());
+}
+
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
