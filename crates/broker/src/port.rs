@@ -154,6 +154,9 @@ pub struct Headers {
     /// The trace a published event belongs to; what is set aside loses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// When an event was published, if its publisher says so: a whole second.
+    #[serde(skip)]
+    pub published_at: Option<Timestamp>,
 }
 
 /// A message to work on. Dropping it without [`Ack::ack`] leaves it to the broker, which gives it

@@ -26,6 +26,9 @@ const SOURCE_HEADERS_HEADER: &str = "fanfare-source-headers";
 
 const PERSISTENT: u8 = 2;
 
+/// The end of the year 9999, in seconds since 1970: a later timestamp is none, but milliseconds.
+const TIMESTAMP_MAX: i64 = 253_402_300_799;
+
 /// A message as it goes to the broker.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -60,6 +63,7 @@ impl Message {
                     exchange: EVENTS_EXCHANGE,
                     routing_key: event_type.as_str().into(),
                     properties: persistent()
+                        .with_timestamp(u64::try_from(now.as_seconds()).unwrap_or(0))
                         .with_content_type("application/json".into())
                         .with_message_id(id.as_str().into())
                         .with_headers(headers),
@@ -206,6 +210,7 @@ pub(super) fn headers(queue: Queue, delivery: &Delivery) -> Headers {
         },
         Queue::Intake => Headers {
             trace: trace(delivery),
+            published_at: published_at(delivery),
             ..outside_headers(delivery)
         },
         Queue::Rejected | Queue::Parked => {
@@ -232,6 +237,12 @@ fn outside_headers(delivery: &Delivery) -> Headers {
         rejected_at: string(delivery, REJECTED_AT_HEADER),
         ..Headers::default()
     }
+}
+
+/// AMQP 0-9-1, section 4.2.5.4: seconds since 1970.
+fn published_at(delivery: &Delivery) -> Option<Timestamp> {
+    let seconds = i64::try_from((*delivery.properties.timestamp())?).ok()?;
+    (seconds <= TIMESTAMP_MAX).then(|| Timestamp::from_seconds(seconds))
 }
 
 /// One that cannot be read is none.

@@ -39,6 +39,7 @@ async fn a_license_backend_publishes_to_the_exchange_license_events() {
     headers.insert("trace".into(), AMQPValue::Boolean(true));
     let properties = BasicProperties::default()
         .with_message_id("evt_1".into())
+        .with_timestamp(1_776_254_400)
         .with_user_id("guest".into())
         .with_content_type("application/json".into())
         .with_headers(headers);
@@ -67,6 +68,21 @@ async fn a_license_backend_publishes_to_the_exchange_license_events() {
         Some("application/json")
     );
     assert_eq!(message.headers.routing_key, "license.created");
+    let published_at = Timestamp::from_seconds(1_776_254_400);
+    assert_eq!(message.headers.published_at, Some(published_at));
+    message.ack.ack();
+
+    // As ingest publishes while the store is away.
+    let event = Destination::Events {
+        tenant: "acme".parse().unwrap(),
+        event_type: "license.created".parse().unwrap(),
+        id: "evt_2".parse().unwrap(),
+        trace: None,
+    };
+    broker.publish(vec![to(event, "{}")]).await.unwrap();
+    let message = next(&mut broker.consume(Queue::Intake, 10)).await;
+    let published_at = message.headers.published_at.expect("it has a timestamp");
+    assert!(ambient::now().since(published_at) < Duration::from_secs(10));
     broker.close().await;
 }
 

@@ -96,6 +96,7 @@ pub(crate) async fn an_event_brings_its_headers(place: Place) {
         content_type: Some("application/json".to_owned()),
         routing_key: "license.created".to_owned(),
         trace: Some(trace),
+        published_at: message.headers.published_at,
         ..Headers::default()
     };
     assert_eq!(message.headers, expected);
