@@ -13,7 +13,8 @@ pub(crate) async fn watch(wired: &Wired) {
         let by_host = wired.sender.expiring();
         let mut expiring = Vec::new();
         if !by_host.is_empty() {
-            for endpoint in wired.directory.snapshot().endpoints() {
+            let snapshot = wired.directory.snapshot();
+            for endpoint in snapshot.endpoints().filter(|one| one.is_active()) {
                 let host = endpoint
                     .url
                     .host_str()

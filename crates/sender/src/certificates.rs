@@ -15,7 +15,8 @@ pub const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Hosts whose certificate is remembered, at most.
 pub const EXPIRING_HOSTS_MAX: usize = 1_000;
 
-/// The certificates that end soon, by host, as seen when last connected. Clones share them.
+/// The certificates that end soon, or did when first noted, by host, as seen when last connected.
+/// Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Certificates {
     expiring: Arc<Mutex<HashMap<String, Timestamp>>>,
@@ -28,10 +29,17 @@ impl Certificates {
 
     fn note(&self, host: &str, ends_at: Timestamp, now: Timestamp) {
         let mut expiring = self.expiring.lock();
-        if ends_at > now.plus(EXPIRES_SOON) {
-            expiring.remove(host);
-        } else if expiring.len() < EXPIRING_HOSTS_MAX || expiring.contains_key(host) {
-            expiring.insert(host.to_owned(), ends_at);
+        let soon = now.plus(EXPIRES_SOON);
+        // One that was renewed stays, with its new date: other processes may know the old one alone.
+        if let Some(known) = expiring.get_mut(host) {
+            *known = ends_at;
+        } else if ends_at <= soon {
+            if expiring.len() >= EXPIRING_HOSTS_MAX {
+                expiring.retain(|_, ends_at| *ends_at <= soon);
+            }
+            if expiring.len() < EXPIRING_HOSTS_MAX {
+                expiring.insert(host.to_owned(), ends_at);
+            }
         }
     }
 }
@@ -116,7 +124,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[test]
-    fn a_certificate_is_remembered_from_thirty_days_before_its_end_until_it_is_renewed() {
+    fn a_certificate_is_remembered_from_thirty_days_before_its_end_and_then_its_successor() {
         let certificates = Certificates::default();
         let now = Timestamp::from_seconds(1_776_254_400);
         certificates.note("far.example", now.plus(DAY * 31), now);
@@ -125,8 +133,8 @@ mod tests {
         certificates.note("over.example", now.minus(DAY), now);
         assert_eq!(certificates.expiring()["near.example"], now.plus(DAY * 29));
         certificates.note("near.example", now.plus(DAY * 89), now);
-        let left: Vec<_> = certificates.expiring().into_keys().collect();
-        assert_eq!(left, ["over.example"]);
+        assert_eq!(certificates.expiring()["near.example"], now.plus(DAY * 89));
+        assert_eq!(certificates.expiring().len(), 2);
     }
 
     #[test]
@@ -139,5 +147,10 @@ mod tests {
         assert_eq!(certificates.expiring().len(), EXPIRING_HOSTS_MAX);
         certificates.note("0.example", now.plus(DAY), now);
         assert_eq!(certificates.expiring()["0.example"], now.plus(DAY));
+        certificates.note("0.example", now.plus(DAY * 89), now);
+        certificates.note("late.example", now, now);
+        let known = certificates.expiring();
+        assert_eq!(known.len(), EXPIRING_HOSTS_MAX);
+        assert!(!known.contains_key("0.example"), "a renewed one makes room");
     }
 }

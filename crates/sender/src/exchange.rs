@@ -141,8 +141,8 @@ impl Sender {
         })
     }
 
-    /// The hosts whose certificate ends within [`EXPIRES_SOON`](crate::EXPIRES_SOON) or has ended,
-    /// as seen when last connected, and when it ends; at most
+    /// The hosts whose certificate ends within [`EXPIRES_SOON`](crate::EXPIRES_SOON), has ended or
+    /// was renewed since, as seen when last connected, and when it ends; at most
     /// [`EXPIRING_HOSTS_MAX`](crate::EXPIRING_HOSTS_MAX).
     pub fn expiring(&self) -> HashMap<String, Timestamp> {
         self.certificates.expiring()
