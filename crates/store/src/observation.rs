@@ -105,7 +105,9 @@ pub struct Footprint {
     pub partitions: Option<u64>,
     /// Bytes by table, indexes included; `database` where tables are not told apart.
     pub bytes: BTreeMap<String, u64>,
-    /// How far the slowest replica is behind, if there is one.
+    /// Replicas, and whatever else reads the write-ahead log, where there can be any.
+    pub replicas: Option<u64>,
+    /// How far the slowest replica is behind, if there is one and this user is told.
     pub replication_lag: Option<Duration>,
     /// Connections to the database by state, where there are connections.
     pub connections: BTreeMap<&'static str, u64>,

@@ -18,6 +18,7 @@ mod record;
 mod schema;
 mod signing_keys;
 mod stats;
+mod tallies;
 mod values;
 
 use std::time::Duration;
@@ -85,6 +86,7 @@ impl Store for PostgresStore {
         pool.within(async {
             let mut connection = pool.lease().await?;
             partitions::make(&mut connection, now).await?;
+            tallies::fold(&mut connection, now).await?;
             connection.done();
             Ok(())
         })

@@ -32,7 +32,7 @@ SELECT (SELECT coalesce(sum(deliveries), 0)::bigint FROM accepted_counts),
 /// A table without partitions has an empty tree.
 const TABLES: &str = "
 SELECT name, sum(pg_total_relation_size(coalesce(part.relid, name::regclass)))::bigint,
-       count(*) FILTER (WHERE part.isleaf)
+       count(*) FILTER (WHERE part.isleaf AND part.relid::text NOT LIKE '%default')
 FROM unnest(ARRAY['events', 'deliveries', 'attempts', 'event_keys', 'license_sequences']) AS name
 LEFT JOIN LATERAL pg_partition_tree(name::regclass) AS part ON true
 GROUP BY name";
@@ -49,8 +49,12 @@ const CONNECTION_STATES: [(&str, &str); 3] = [
 ];
 const OTHER_CONNECTIONS: &str = "other";
 
-const REPLICATION_LAG: &str =
-    "SELECT max(extract(epoch FROM replay_lag))::float8 FROM pg_stat_replication";
+/// Everybody is told how many, members of pg_monitor the rest. Their lag is null while nothing is
+/// written.
+const REPLICATION: &str = "
+SELECT count(*),
+       max(extract(epoch FROM coalesce(replay_lag, '0'))) FILTER (WHERE state IS NOT NULL)::float8
+FROM pg_stat_replication";
 
 pub(super) async fn observe(
     pool: &Pool,
@@ -93,11 +97,12 @@ pub(super) async fn footprint(pool: &Pool) -> Result<Footprint, StoreError> {
         let states: Vec<(String, i64)> = sqlx::query_as(CONNECTIONS)
             .fetch_all(&mut *connection)
             .await?;
-        let lag: Option<f64> = sqlx::query_scalar(REPLICATION_LAG)
+        let (replicas, lag): (i64, Option<f64>) = sqlx::query_as(REPLICATION)
             .fetch_one(&mut *connection)
             .await?;
         connection.done();
         let mut footprint = Footprint {
+            replicas: Some(count(replicas)?),
             replication_lag: lag.and_then(|lag| Duration::try_from_secs_f64(lag).ok()),
             ..Footprint::default()
         };

@@ -2,11 +2,12 @@
 
 use ambient::random_id;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
 
 use super::pools::{Pool, Pools};
 use super::values::At;
-use super::{accept, holding, observe, partitions, reads, record, schema, stats};
-use crate::LOOK_MAX;
+use super::{PostgresStore, accept, holding, observe, partitions, reads, record, schema, stats};
+use crate::{LOOK_MAX, Store};
 
 /// A week of events, one delivery and one attempt each: enough that the planner's choices are
 /// those it makes at ten million, since what it compares is pages.
@@ -49,6 +50,8 @@ const OF_UNFINISHED: [&str; 2] = ["next_attempt_at_idx", "endpoint_id_urgent_id_
 
 /// Pages that a look may touch: some for each row that it looks at, however many rows there are.
 const LOOK_PAGES_MAX: u32 = 4 * LOOK_MAX;
+/// Milliseconds of the database that a look may take, planning included.
+const LOOK_MS_MAX: f64 = 50.0;
 
 async fn full_database() -> Pools {
     let pools = Pools::open(&fresh_database().await).unwrap();
@@ -167,7 +170,7 @@ async fn no_statement_of_the_hot_path_reads_a_whole_large_table() {
 
 /// Every delivery that can be unfinished is: the worst case of a look.
 #[tokio::test]
-async fn a_look_at_everything_touches_few_pages_whatever_waits() {
+async fn a_look_at_everything_is_cheap_whatever_waits() {
     let pools = full_database().await;
     let mut connection = pools.hot.lease().await.unwrap();
     let all = "UPDATE deliveries SET status = CASE WHEN urgent THEN 2 ELSE 1 END,
@@ -177,15 +180,33 @@ async fn a_look_at_everything_touches_few_pages_whatever_waits() {
         .execute(&mut *connection)
         .await
         .unwrap();
-    let explain = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS) {}", observe::OBSERVE));
-    let lines: Vec<String> = sqlx::query_scalar(explain)
-        .bind(i64::from(LOOK_MAX))
-        .bind(At(ambient::now()))
-        .fetch_all(&mut *connection)
-        .await
-        .unwrap();
-    // The first is that of the whole statement.
-    let buffers = lines.iter().find(|line| line.contains("Buffers: shared"));
+    assert_cheap(&mut connection).await;
+}
+
+async fn assert_cheap(connection: &mut PgConnection) {
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS) {}", observe::OBSERVE);
+    let mut fastest_ms = f64::MAX;
+    // The fastest of some: tests have other work beside them.
+    for _ in 0..5 {
+        let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain.clone()))
+            .bind(i64::from(LOOK_MAX))
+            .bind(At(ambient::now()))
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        let times = lines.iter().filter_map(|line| line.split_once(" Time: "));
+        let took = times.map(|(_, ms)| ms.trim_end_matches(" ms").parse::<f64>().unwrap());
+        fastest_ms = fastest_ms.min(took.sum());
+        let pages = pages(&lines);
+        let plan = lines.join("\n");
+        assert!(pages > 0 && pages < LOOK_PAGES_MAX, "{pages} pages:\n{plan}");
+    }
+    assert!(fastest_ms < LOOK_MS_MAX, "{fastest_ms} ms");
+}
+
+/// How many the whole statement touched: it stands in the first line about them.
+fn pages(plan: &[String]) -> u32 {
+    let buffers = plan.iter().find(|line| line.contains("Buffers: shared"));
     let words = buffers.unwrap().split([' ', ',']);
     let pages = words.filter_map(|word| {
         let (what, pages) = word.split_once('=')?;
@@ -193,12 +214,55 @@ async fn a_look_at_everything_touches_few_pages_whatever_waits() {
             .contains(&what)
             .then(|| pages.parse::<u32>().unwrap())
     });
-    let pages: u32 = pages.sum();
-    assert!(
-        pages > 0 && pages < LOOK_PAGES_MAX,
-        "{pages} pages:\n{}",
-        lines.join("\n")
-    );
+    pages.sum()
+}
+
+/// A year in which every shard was used.
+const YEAR: &str = "
+INSERT INTO delivery_tallies
+SELECT date_bin('7 days', now(), '2001-01-01T00:00Z') - week * interval '7 days', shard, state, 1
+FROM generate_series(1, 52) week, generate_series(0, 255) shard,
+     unnest(ARRAY[0, 1, 3, 4, 5, 10, 11, 12, 13]) state
+ON CONFLICT (week, shard, state) DO NOTHING;
+INSERT INTO accepted_counts
+SELECT date_bin('7 days', now(), '2001-01-01T00:00Z') - week * interval '7 days', shard, 9
+FROM generate_series(1, 52) week, generate_series(0, 63) shard
+ON CONFLICT (week, shard) DO NOTHING;";
+
+const COUNTED: &str = "
+SELECT (SELECT sum(deliveries)::bigint FROM delivery_tallies),
+       (SELECT sum(deliveries)::bigint FROM accepted_counts)";
+
+#[tokio::test]
+async fn a_look_is_cheap_after_a_year_since_past_weeks_are_folded() {
+    let store = PostgresStore {
+        pools: full_database().await,
+        listening: OnceCell::new(),
+    };
+    let mut connection = store.pools.calm.lease().await.unwrap();
+    sqlx::raw_sql(YEAR).execute(&mut *connection).await.unwrap();
+    let before: (i64, i64) = sqlx::query_as(COUNTED)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    let most: (i64, i64) = (53 * 9 + 256 * 9, 53 + 64);
+    let mut rows = (i64::MAX, i64::MAX);
+    for _ in 0..10 {
+        store.maintain(ambient::now()).await.unwrap();
+        let count = "SELECT (SELECT count(*) FROM delivery_tallies),
+                            (SELECT count(*) FROM accepted_counts)";
+        rows = sqlx::query_as(count)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+    }
+    assert!(rows.0 <= most.0 && rows.1 <= most.1, "{rows:?}");
+    let after: (i64, i64) = sqlx::query_as(COUNTED)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    assert_eq!(after, before);
+    assert_cheap(&mut connection).await;
 }
 
 #[tokio::test]

@@ -285,11 +285,10 @@ async fn the_footprint_has_a_size(fixture: Fixture) {
     let footprint = fixture.store.footprint().await.unwrap();
     assert!(footprint.bytes.values().all(|bytes| *bytes > 0));
     if fixture.is_sqlite {
-        assert_eq!(footprint.partitions, None);
+        assert_eq!((footprint.partitions, footprint.replicas), (None, None));
         assert!(footprint.bytes.contains_key("database"));
     } else {
-        let weeks = footprint.partitions.unwrap();
-        assert!(weeks >= 6, "{weeks}");
+        assert_eq!(footprint.partitions, Some(6), "the default one is no week");
         let tables: Vec<_> = footprint.bytes.keys().map(String::as_str).collect();
         let expected = [
             "attempts",
@@ -300,6 +299,7 @@ async fn the_footprint_has_a_size(fixture: Fixture) {
         ];
         assert_eq!(tables, expected);
         assert!(footprint.connections["active"] >= 1);
+        assert_eq!(footprint.replicas, Some(0));
         assert_eq!(footprint.replication_lag, None);
     }
 }
