@@ -80,7 +80,10 @@ impl Sweeper {
 
     async fn may_sweep(&self) -> bool {
         let parts = &self.dispatcher.parts;
-        self.dispatcher.lanes.prune(&parts.directory.snapshot());
+        let snapshot = parts.directory.snapshot();
+        self.dispatcher.lanes.prune(&snapshot);
+        let active = |id| snapshot.endpoint(id).is_some_and(|one| one.is_active());
+        self.dispatcher.open_circuits.retain(active);
         !parts.store_watch.is_away()
             && parts.broker.status() == BrokerStatus::Connected
             && parts
@@ -132,7 +135,6 @@ impl Sweeper {
         parts.store.maintain(ambient::now()).await?;
         let observation = parts.store.observe(ambient::now()).await?;
         let difference = observation.difference();
-        parts.metrics.balance_difference.set(difference);
         if difference != 0 {
             tracing::error!(difference, "accepted deliveries are not accounted for");
         }

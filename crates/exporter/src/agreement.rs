@@ -1,14 +1,14 @@
 use delivery::CircuitState;
 use model::{DisabledReason, EndpointState};
 
-use crate::{Exporter, signed};
+use crate::{Exporter, NONE, NotSeen, signed};
 
 /// Endpoints whose circuits are asked for at a time, so that nobody waits long behind it.
 const CIRCUITS_MAX: usize = 256;
 
 impl Exporter {
     /// Endpoints as they are configured, and what the shared state knows of them.
-    pub(crate) async fn look_at_endpoints(&self) {
+    pub(crate) async fn look_at_endpoints(&self) -> Result<(), NotSeen> {
         self.show_endpoints();
         let shared_state = &self.parts.shared_state;
         // Asked itself: what would stand in for it knows nothing of other processes.
@@ -17,15 +17,13 @@ impl Exporter {
             Err(error) => Err(error),
         };
         let seen = &self.seen;
-        seen.shared_state_up.set(i64::from(used.is_ok()));
-        let Ok(used) = used else { return };
-        if let Some(bytes) = used {
-            let gauge = seen.shared_state_bytes.with_label_values::<&str>(&[]);
+        let up = seen.shared_state_up.with_label_values(NONE);
+        up.set(i64::from(used.is_ok()));
+        if let Some(bytes) = used? {
+            let gauge = seen.shared_state_bytes.with_label_values(NONE);
             gauge.set(signed(bytes));
         }
-        if self.show_circuits().await.is_ok() {
-            self.looked("shared_state");
-        }
+        Ok(self.show_circuits().await?)
     }
 
     fn show_endpoints(&self) {
@@ -54,7 +52,8 @@ impl Exporter {
 
     async fn show_circuits(&self) -> Result<(), shared_state::SharedStateError> {
         let snapshot = self.parts.directory.snapshot();
-        let endpoints: Vec<_> = snapshot.endpoints().map(|endpoint| endpoint.id).collect();
+        let active = snapshot.endpoints().filter(|one| one.is_active());
+        let endpoints: Vec<_> = active.map(|endpoint| endpoint.id).collect();
         let (mut open, mut half_open) = (0, 0);
         for chunk in endpoints.chunks(CIRCUITS_MAX) {
             for circuit in self.parts.shared_state.circuits(chunk).await? {

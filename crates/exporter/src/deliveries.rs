@@ -1,54 +1,53 @@
 use std::time::Duration;
 
 use model::{HoldReason, Timestamp};
+use prometheus::GaugeVec;
 use store::{Footprint, Observation};
 
-use crate::{Exporter, signed};
+use crate::{Exporter, NONE, NotSeen, signed};
 
 /// A delivery that has been due for longer is overdue: attempts begin within milliseconds, and the
 /// sweeper queues again what has been lost.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 
-const NONE: &[&str] = &[];
-
 impl Exporter {
-    pub(crate) async fn look_at_deliveries(&self) {
+    pub(crate) async fn look_at_deliveries(&self) -> Result<(), NotSeen> {
         let now = ambient::now();
-        match self.parts.store.observe(now.minus(OVERDUE_AFTER)).await {
-            Ok(observation) => self.show_deliveries(&observation, now),
-            Err(error) => tracing::debug!(%error, "deliveries not seen"),
-        }
+        let observation = self.parts.store.observe(now.minus(OVERDUE_AFTER)).await?;
+        self.show_deliveries(&observation, now);
+        Ok(())
     }
 
     fn show_deliveries(&self, observation: &Observation, now: Timestamp) {
         let seen = &self.seen;
         let balance = &observation.balance;
-        let show = |status: &str, count: u64| {
-            let gauge = seen.deliveries.with_label_values(&[status]);
-            gauge.set(signed(count));
-        };
-        show("accepted", balance.accepted);
+        let accepted = seen.accepted.with_label_values(NONE);
+        accepted.set(signed(balance.accepted));
         for (status, count) in balance.by_status() {
-            show(status.as_str(), count);
+            let gauge = seen.deliveries.with_label_values(&[status.as_str()]);
+            gauge.set(signed(count));
         }
         for reason in HoldReason::ALL {
             let count = observation.held.get(reason.as_str()).copied();
             let gauge = seen.held.with_label_values(&[reason.as_str()]);
             gauge.set(signed(count.unwrap_or(0)));
         }
-        let age = |at: Option<Timestamp>| at.map_or(0.0, |at| now.since(at).as_secs_f64());
-        seen.oldest_undelivered.set(age(observation.oldest));
-        seen.oldest_overdue.set(age(observation.first_due));
-        seen.overdue.set(signed(observation.overdue));
-        seen.balance_difference.set(observation.difference());
-        self.looked("store");
+        let show_age = |gauges: &GaugeVec, at: Option<Timestamp>| {
+            let age = at.map_or(0.0, |at| now.since(at).as_secs_f64());
+            gauges.with_label_values(NONE).set(age);
+        };
+        show_age(&seen.oldest_undelivered, observation.oldest);
+        show_age(&seen.oldest_overdue, observation.first_due);
+        let overdue = seen.overdue.with_label_values(NONE);
+        overdue.set(signed(observation.overdue));
+        let difference = seen.balance_difference.with_label_values(NONE);
+        difference.set(observation.difference());
     }
 
-    pub(crate) async fn look_at_footprint(&self) {
-        match self.parts.store.footprint().await {
-            Ok(footprint) => self.show_footprint(&footprint),
-            Err(error) => tracing::debug!(%error, "sizes not seen"),
-        }
+    pub(crate) async fn look_at_footprint(&self) -> Result<(), NotSeen> {
+        let footprint = self.parts.store.footprint().await?;
+        self.show_footprint(&footprint);
+        Ok(())
     }
 
     fn show_footprint(&self, footprint: &Footprint) {
@@ -59,6 +58,10 @@ impl Exporter {
         }
         for (table, bytes) in &footprint.bytes {
             seen.bytes.with_label_values(&[table]).set(signed(*bytes));
+        }
+        if let Some(replicas) = footprint.replicas {
+            let gauge = seen.replicas.with_label_values(NONE);
+            gauge.set(signed(replicas));
         }
         match footprint.replication_lag {
             Some(lag) => {

@@ -3,14 +3,13 @@ use std::fmt;
 use std::time::Duration;
 
 use broker::topology::Topology;
-use prometheus::IntCounterVec;
 use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::{Exporter, signed};
+use crate::{Exporter, NONE, NotSeen, signed};
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ pub struct Management {
 pub struct BadManagementUrl;
 
 #[derive(Debug, thiserror::Error)]
-enum NotSeen {
+enum ManagementError {
     #[error("no answer")]
     NoAnswer(#[source] reqwest::Error),
     #[error("the answer is too long")]
@@ -46,6 +45,11 @@ enum NotSeen {
 struct QueueAnswer {
     name: String,
     messages_unacknowledged: Option<u64>,
+    /// The nodes of a quorum queue, and those of them that are there.
+    #[serde(default)]
+    members: Vec<String>,
+    #[serde(default)]
+    online: Vec<String>,
     #[serde(default)]
     message_stats: Stats,
 }
@@ -64,7 +68,8 @@ struct ConnectionAnswer {
 impl Management {
     /// Asks nothing yet. `url` may have a path, if the API is behind one.
     pub fn new(url: &str, virtual_host: &str) -> Result<Self, BadManagementUrl> {
-        let queues = "name,messages_unacknowledged,message_stats.publish,message_stats.deliver_get";
+        let queues = "name,messages_unacknowledged,members,online,\
+                      message_stats.publish,message_stats.deliver_get";
         let queues = address(url, &["queues", virtual_host], queues)?;
         let connections = address(url, &["vhosts", virtual_host, "connections"], "state")?;
         let client = Client::builder()
@@ -85,8 +90,8 @@ impl Management {
         address(url, &[], "name").map(|_| ())
     }
 
-    async fn get<T: DeserializeOwned>(&self, address: &SecretString) -> Result<T, NotSeen> {
-        let no_answer = |error: reqwest::Error| NotSeen::NoAnswer(error.without_url());
+    async fn get<T: DeserializeOwned>(&self, address: &SecretString) -> Result<T, ManagementError> {
+        let no_answer = |error: reqwest::Error| ManagementError::NoAnswer(error.without_url());
         let mut answer = self
             .client
             .get(address.expose_secret())
@@ -97,11 +102,11 @@ impl Management {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(no_answer)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(NotSeen::TooLong);
+                return Err(ManagementError::TooLong);
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(NotSeen::Unreadable)
+        serde_json::from_slice(&body).map_err(ManagementError::Unreadable)
     }
 }
 
@@ -127,31 +132,16 @@ fn address(url: &str, path: &[&str], columns: &str) -> Result<SecretString, BadM
 }
 
 impl Exporter {
-    pub(crate) async fn look_at_management(&self) {
-        let Some(management) = &self.parts.management else {
-            return;
-        };
-        let answers = async {
-            let queues: Vec<QueueAnswer> = management.get(&management.queues).await?;
-            let connections: Vec<ConnectionAnswer> =
-                management.get(&management.connections).await?;
-            Ok::<_, NotSeen>((queues, connections))
-        };
-        match answers.await {
-            Ok((queues, connections)) => {
-                let ours = |queue: &&QueueAnswer| management.ours.contains(&queue.name);
-                queues
-                    .iter()
-                    .filter(ours)
-                    .for_each(|queue| self.show_queue(queue));
-                self.show_connections(&connections);
-                self.looked("management");
-            }
-            Err(error) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the management API is not seen"
-            ),
-        }
+    pub(crate) async fn look_at_management(&self, management: &Management) -> Result<(), NotSeen> {
+        let queues: Vec<QueueAnswer> = management.get(&management.queues).await?;
+        let connections: Vec<ConnectionAnswer> = management.get(&management.connections).await?;
+        let ours = |queue: &&QueueAnswer| management.ours.contains(&queue.name);
+        queues
+            .iter()
+            .filter(ours)
+            .for_each(|queue| self.show_queue(queue));
+        self.show_connections(&connections);
+        Ok(())
     }
 
     fn show_queue(&self, queue: &QueueAnswer) {
@@ -161,27 +151,29 @@ impl Exporter {
             let gauge = seen.queue_unacked.with_label_values(&[name]);
             gauge.set(signed(unacked));
         }
-        count_up_to(&seen.queue_published, name, queue.message_stats.publish);
-        count_up_to(&seen.queue_delivered, name, queue.message_stats.deliver_get);
+        if !queue.members.is_empty() {
+            let gauge = seen.queue_members_missing.with_label_values(&[name]);
+            gauge.set(queue.missing());
+        }
+        self.published.follow(name, queue.message_stats.publish);
+        self.delivered.follow(name, queue.message_stats.deliver_get);
     }
 
     fn show_connections(&self, connections: &[ConnectionAnswer]) {
         let blocked = connections
             .iter()
             .any(|one| matches!(one.state.as_deref(), Some("blocked" | "blocking")));
-        let gauge = self.seen.connections_blocked.with_label_values::<&str>(&[]);
+        let gauge = self.seen.connections_blocked.with_label_values(NONE);
         gauge.set(i64::from(blocked));
     }
 }
 
-/// Brings a counter to what the broker says, which starts again with a new broker.
-fn count_up_to(counters: &IntCounterVec, queue: &str, total: Option<u64>) {
-    let counter = counters.with_label_values(&[queue]);
-    let total = total.unwrap_or(0);
-    if total < counter.get() {
-        counter.reset();
+impl QueueAnswer {
+    /// Members that are not online.
+    fn missing(&self) -> i64 {
+        let missing = self.members.iter().filter(|one| !self.online.contains(one));
+        i64::try_from(missing.count()).unwrap_or(i64::MAX)
     }
-    counter.inc_by(total - counter.get());
 }
 
 #[cfg(test)]
@@ -197,13 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_follows_the_brokers_and_starts_again_with_it() {
-        let counters = IntCounterVec::new(prometheus::Opts::new("n", "n"), &["queue"]).unwrap();
-        for total in [Some(5), Some(7), Some(2), None] {
-            count_up_to(&counters, "q", total);
-            let counter = counters.with_label_values(&["q"]);
-            assert_eq!(counter.get(), total.unwrap_or(0));
-        }
+    fn a_queue_misses_the_members_that_are_not_online() {
+        let answer = r#"{"name":"q","members":["a","b","c"],"online":["a","c"]}"#;
+        let queue: QueueAnswer = serde_json::from_str(answer).unwrap();
+        assert_eq!(queue.missing(), 1);
+        let classic: QueueAnswer = serde_json::from_str(r#"{"name":"q"}"#).unwrap();
+        assert!(classic.members.is_empty());
     }
 
     #[test]

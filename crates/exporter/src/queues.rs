@@ -2,17 +2,11 @@ use broker::{Queue, QueueLook};
 use prometheus::IntGaugeVec;
 use prometheus::core::Collector;
 
-use crate::{Exporter, signed};
+use crate::{Exporter, NONE, NotSeen, signed};
 
 impl Exporter {
-    pub(crate) async fn look_at_queues(&self) {
-        let looks = match self.parts.broker.look().await {
-            Ok(looks) => looks,
-            Err(error) => {
-                tracing::debug!(%error, "queues not seen");
-                return;
-            }
-        };
+    pub(crate) async fn look_at_queues(&self) -> Result<(), NotSeen> {
+        let looks = self.parts.broker.look().await?;
         let seen = &self.seen;
         forget_others(&seen.queue_ready, &looks);
         forget_others(&seen.queue_consumers, &looks);
@@ -28,13 +22,15 @@ impl Exporter {
                     .set(signed(look.depth.consumers));
             }
             if look.name == Queue::Rejected.as_str() {
-                seen.events_rejected.set(ready);
+                seen.events_rejected.with_label_values(NONE).set(ready);
             } else if look.name == Queue::Parked.as_str() {
-                seen.messages_parked.set(ready);
+                seen.messages_parked.with_label_values(NONE).set(ready);
             }
         }
-        seen.retries_scheduled.set(scheduled);
-        self.looked("queues");
+        seen.retries_scheduled
+            .with_label_values(NONE)
+            .set(scheduled);
+        Ok(())
     }
 }
 

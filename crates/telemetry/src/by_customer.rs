@@ -62,8 +62,9 @@ impl ByCustomer {
             }),
             expiring: make.gauges(
                 "fanfare_endpoint_certificate_expiry_timestamp_seconds",
-                "When the certificate of an endpoint ends that does so within 30 days, as seen \
-                 when last connected; the 200 that end first.",
+                "When the certificate of an active endpoint's host ends, as seen when last \
+                 connected; of those that ended within 30 days when first seen, the 200 that end \
+                 first.",
                 &["endpoint"],
             ),
             shown: Arc::default(),

@@ -1,33 +1,37 @@
-use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::Metrics;
 
-/// Metrics of the installation as a whole, beside those of the process that looks at it. What a
-/// look did not see keeps its last value: `last_look` says how old that is.
+/// Metrics of the installation as a whole, beside those of the process that looks at it. What has
+/// not been seen, or no longer is, has no series: `last_look` says since when.
 #[derive(Clone, Debug)]
 pub struct Installation {
     pub up: IntGauge,
-    /// Label: `part` (`queues`, `store`, `management`, `shared_state`).
+    /// Label: `part` (`queues`, `store`, `sizes`, `shared_state`, `management`).
     pub last_look: GaugeVec,
-    /// Label: `queue`, also for the next four.
+    /// Label: `queue`, also for the next five.
     pub queue_ready: IntGaugeVec,
     pub queue_consumers: IntGaugeVec,
     pub queue_unacked: IntGaugeVec,
+    pub queue_members_missing: IntGaugeVec,
     pub queue_published: IntCounterVec,
     pub queue_delivered: IntCounterVec,
-    /// No labels, but no series where the broker is not asked.
+    /// No labels, also for the next three: a series once it has been seen.
     pub connections_blocked: IntGaugeVec,
-    pub retries_scheduled: IntGauge,
-    pub events_rejected: IntGauge,
-    pub messages_parked: IntGauge,
-    /// Label: `status`, and `accepted`.
+    pub retries_scheduled: IntGaugeVec,
+    pub events_rejected: IntGaugeVec,
+    pub messages_parked: IntGaugeVec,
+    /// Label: `status`.
     pub deliveries: IntGaugeVec,
     /// Label: `reason`.
     pub held: IntGaugeVec,
-    pub oldest_undelivered: Gauge,
-    pub oldest_overdue: Gauge,
-    pub overdue: IntGauge,
-    pub balance_difference: IntGauge,
+    /// No labels, also for the next four.
+    pub accepted: IntGaugeVec,
+    pub oldest_undelivered: GaugeVec,
+    pub oldest_overdue: GaugeVec,
+    pub overdue: IntGaugeVec,
+    /// Accepted less the sum of all statuses; anything but 0 is a fault.
+    pub balance_difference: IntGaugeVec,
     /// Label: `state` (`active`, `disabled`).
     pub endpoints: IntGaugeVec,
     /// Label: `reason`.
@@ -38,11 +42,14 @@ pub struct Installation {
     pub partitions: IntGaugeVec,
     /// Label: `table`.
     pub bytes: IntGaugeVec,
-    /// No labels, but no series without replicas.
+    /// No labels, but no series where the store can have none.
+    pub replicas: IntGaugeVec,
+    /// No labels, but no series without replicas, or where their lag is not told.
     pub replication_lag: GaugeVec,
     /// Label: `state`.
     pub connections: IntGaugeVec,
-    pub shared_state_up: IntGauge,
+    /// No labels.
+    pub shared_state_up: IntGaugeVec,
     /// No labels, but no series where the process itself is the shared state.
     pub shared_state_bytes: IntGaugeVec,
 }
@@ -74,6 +81,11 @@ impl Installation {
                 "With broker.management_url: messages given to consumers and not acknowledged.",
                 &["queue"],
             ),
+            queue_members_missing: make.gauges(
+                "fanfare_queue_members_missing",
+                "With broker.management_url: members of a quorum queue that are not online.",
+                &["queue"],
+            ),
             queue_published: make.counters(
                 "fanfare_queue_publish_total",
                 "With broker.management_url: messages put into a queue.",
@@ -89,42 +101,58 @@ impl Installation {
                 "With broker.management_url: 1 if the broker keeps a connection from publishing.",
                 &[],
             ),
-            retries_scheduled: make.gauge(
+            retries_scheduled: make.gauges(
                 "fanfare_retries_scheduled",
                 "Messages that wait for their time, in all delay queues.",
+                &[],
             ),
-            events_rejected: make.gauge(
+            events_rejected: make.gauges(
                 "fanfare_events_rejected",
                 "Events set aside because they could not be understood.",
+                &[],
             ),
-            messages_parked: make.gauge(
+            messages_parked: make.gauges(
                 "fanfare_messages_parked",
                 "Internal messages set aside because they could not be read.",
+                &[],
             ),
             deliveries: make.gauges(
                 "fanfare_store_deliveries",
-                "Deliveries in the store by status, and all that were accepted.",
+                "Deliveries in the store, by status.",
                 &["status"],
+            ),
+            accepted: make.gauges(
+                "fanfare_store_deliveries_accepted",
+                "All deliveries that were accepted, dropped weeks left out.",
+                &[],
             ),
             held: make.gauges(
                 "fanfare_store_deliveries_held",
                 "Held deliveries in the store, by reason.",
                 &["reason"],
             ),
-            oldest_undelivered: make.seconds(
+            oldest_undelivered: make.seconds_by(
                 "fanfare_oldest_undelivered_seconds",
                 "Age of the oldest delivery that is queued or retrying; beyond 10,000 such, of \
                  the oldest among those due first.",
+                &[],
             ),
-            oldest_overdue: make.seconds(
+            oldest_overdue: make.seconds_by(
                 "fanfare_oldest_overdue_seconds",
-                "For how long the delivery that is due longest has been due.",
+                "For how long the delivery that is due longest has been due, since the sweeper \
+                 last queued it again.",
+                &[],
             ),
-            overdue: make.gauge(
+            overdue: make.gauges(
                 "fanfare_deliveries_overdue",
                 "Deliveries due for more than 5 s, counted up to 10,000.",
+                &[],
             ),
-            balance_difference: metrics.balance_difference.clone(),
+            balance_difference: make.gauges(
+                "fanfare_balance_difference",
+                "Accepted deliveries less those of every status; anything but 0 is a fault.",
+                &[],
+            ),
             endpoints: make.gauges("fanfare_endpoints", "Endpoints, by state.", &["state"]),
             endpoints_disabled: make.gauges(
                 "fanfare_endpoints_disabled",
@@ -133,7 +161,7 @@ impl Installation {
             ),
             circuits: make.gauges(
                 "fanfare_circuits",
-                "Endpoints whose circuit is not closed, by its state.",
+                "Active endpoints whose circuit is not closed, by its state.",
                 &["state"],
             ),
             partitions: make.gauges(
@@ -146,9 +174,14 @@ impl Installation {
                 "Size of a table with its indexes, or of the whole embedded database.",
                 &["table"],
             ),
+            replicas: make.gauges(
+                "fanfare_store_replicas",
+                "PostgreSQL replicas, and whatever else reads its write-ahead log.",
+                &[],
+            ),
             replication_lag: make.seconds_by(
                 "fanfare_store_replication_lag_seconds",
-                "How far the slowest PostgreSQL replica is behind.",
+                "How far the slowest PostgreSQL replica is behind; told to members of pg_monitor.",
                 &[],
             ),
             connections: make.gauges(
@@ -156,9 +189,10 @@ impl Installation {
                 "PostgreSQL connections to this database, by state.",
                 &["state"],
             ),
-            shared_state_up: make.gauge(
+            shared_state_up: make.gauges(
                 "fanfare_shared_state_up",
                 "Whether the shared state answers.",
+                &[],
             ),
             shared_state_bytes: make.gauges(
                 "fanfare_shared_state_bytes",

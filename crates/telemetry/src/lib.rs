@@ -6,6 +6,7 @@ mod labels;
 mod logs;
 mod metrics;
 mod page;
+mod part;
 mod register;
 mod traces;
 
@@ -15,6 +16,7 @@ pub use labels::{AttemptLabel, OTHER};
 pub use logs::{LogFormat, init_logs};
 pub use metrics::{Metrics, render};
 pub use page::page;
+pub use part::Part;
 pub use traces::{
     SPANS_PER_REQUEST_MAX, SPANS_WAITING_MAX, Span, Traces, TracesConfig, TracesError,
 };

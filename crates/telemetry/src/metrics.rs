@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
@@ -57,8 +59,7 @@ pub struct Metrics {
     /// Label: `dependency`; 1 if it answered when it was last asked.
     pub dependency_up: IntGaugeVec,
     pub swept: IntCounter,
-    /// Accepted less the sum of all statuses; anything but 0 is a fault.
-    pub balance_difference: IntGauge,
+    queue_wait_seconds: HistogramVec,
     group_sizes: HistogramVec,
     build: IntGaugeVec,
     by_customer: ByCustomer,
@@ -106,7 +107,8 @@ impl Metrics {
             ),
             delivery_seconds: make.histogram(
                 "fanfare_delivery_seconds",
-                "Time from an event's acceptance to its successful delivery.",
+                "Time from an event's acceptance to its successful delivery, without those that \
+                 were retried by hand.",
                 LATENCY_SECONDS,
             ),
             in_flight: make.gauge("fanfare_attempts_in_flight", "Requests under way."),
@@ -160,9 +162,12 @@ impl Metrics {
                 "fanfare_deliveries_swept_total",
                 "Overdue deliveries that the sweeper queued again.",
             ),
-            balance_difference: make.gauge(
-                "fanfare_balance_difference",
-                "Accepted deliveries less those of every status; anything but 0 is a fault.",
+            queue_wait_seconds: make.histograms(
+                "fanfare_queue_wait_seconds",
+                "Time from when a message was published, or due, until it was received; of \
+                 events published over AMQP, those with a timestamp.",
+                LATENCY_SECONDS,
+                "queue",
             ),
             group_sizes: make.histograms(
                 "fanfare_group_size",
@@ -179,7 +184,24 @@ impl Metrics {
             register: make.clone(),
         };
         make.process();
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// Shows the counters that alerts read from the start: what appears with its first increase
+    /// has, for Prometheus, not increased.
+    fn begin_at_zero(&self) {
+        for source in ["http", "amqp", "webhook"] {
+            for result in ["new", "duplicate", "conflict", "rejected", "unavailable"] {
+                self.events.with_label_values(&[source, result]);
+            }
+        }
+        for status in ["delivered", "failed"] {
+            self.finished.with_label_values(&[status]);
+        }
+        for dependency in ["store", "broker", "shared_state"] {
+            self.dependency_errors.with_label_values(&[dependency]);
+        }
     }
 
     pub(crate) fn register(&self) -> &Register {
@@ -194,6 +216,13 @@ impl Metrics {
     /// Says what this process is.
     pub fn built(&self, version: &str, role: &str) {
         self.build.with_label_values(&[version, role]).set(1);
+    }
+
+    /// For how long a message waited in a queue before it was received.
+    pub fn waited(&self, queue: &str, time: Duration) {
+        self.queue_wait_seconds
+            .with_label_values(&[queue])
+            .observe(time.as_secs_f64());
     }
 
     /// The histogram of one group's sizes.
@@ -238,10 +267,19 @@ mod tests {
         metrics.attempted("standard", AttemptLabel::Status(404), 0.01);
         metrics.attempted("standard", AttemptLabel::Status(999), 0.01);
         metrics.group_sizes("accept").observe(3.0);
+        metrics.waited("fanfare.intake", Duration::from_secs(2));
         let text = render(&metrics);
         assert!(text.contains(r#"fanfare_attempts_total{dialect="standard",outcome="4xx"} 1"#));
         assert!(text.contains(r#"outcome="other_status"} 1"#));
-        assert!(text.contains("# HELP fanfare_balance_difference"));
+        assert!(text.contains("# HELP fanfare_deliveries_swept_total"));
+        assert!(text.contains(r#"fanfare_queue_wait_seconds_sum{queue="fanfare.intake"} 2"#));
         assert!(text.contains("process_cpu_seconds_total"));
+    }
+
+    #[test]
+    fn the_first_refused_event_is_an_increase() {
+        let text = render(&Metrics::new(false));
+        assert!(text.contains(r#"fanfare_events_total{result="unavailable",source="http"} 0"#));
+        assert!(text.contains(r#"fanfare_deliveries_finished_total{status="failed"} 0"#));
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
 
@@ -48,10 +48,6 @@ impl Register {
     pub(crate) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         let made = IntGaugeVec::new(Opts::new(name, help), labels);
         self.add("gauge", made)
-    }
-
-    pub(crate) fn seconds(&self, name: &str, help: &str) -> Gauge {
-        self.add("gauge", Gauge::new(name, help))
     }
 
     pub(crate) fn seconds_by(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {

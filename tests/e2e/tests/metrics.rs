@@ -66,7 +66,7 @@ async fn some_of_everything(client: &Client, receiver: &Receiver) -> Result<Stri
 }
 
 const WHOLE: &[(&str, f64)] = &[
-    (r#"fanfare_store_deliveries{status="accepted"}"#, 9.0),
+    ("fanfare_store_deliveries_accepted", 9.0),
     (r#"fanfare_store_deliveries{status="delivered"}"#, 3.0),
     (r#"fanfare_store_deliveries{status="retrying"}"#, 3.0),
     (r#"fanfare_store_deliveries{status="held"}"#, 3.0),
