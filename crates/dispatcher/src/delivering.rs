@@ -203,9 +203,11 @@ impl Dispatcher {
         let attempt = Some(attempt(work, reply, started_at));
         match next {
             Next::Delivered => {
-                metrics
-                    .delivery_seconds
-                    .observe(now.since(work.event.accepted_at).as_secs_f64());
+                // One that a person sends once more was judged when it ended.
+                if work.attempts_before == 0 {
+                    let took = now.since(work.event.accepted_at);
+                    metrics.delivery_seconds.observe(took.as_secs_f64());
+                }
                 self.record(work, attempt, Verdict::Delivered).await
             }
             Next::RetryAt(due_at) => {

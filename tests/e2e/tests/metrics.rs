@@ -164,3 +164,25 @@ async fn one_process_shows_the_whole_installation() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_delivery_that_is_sent_once_more_is_not_late_once_more() -> Result<()> {
+    let _turn = testkit::among_others().await;
+    let installation = Installation::start(Mode::Embedded).await?;
+    let client = installation.tenant().await?;
+    let receiver = Receiver::start().await?;
+    client
+        .create_endpoint(&receiver.url("/hook"), json!({}))
+        .await?;
+    let event = json!({"id": "m-1", "type": "license.created", "data": {}});
+    client.publish(&event).await?;
+    let counted = |deliveries| ("fanfare_delivery_seconds_count", deliveries);
+    shows(&installation.ingest, &[counted(1.0)]).await?;
+    let list = client.get("/v1/deliveries?status=delivered").await?;
+    let delivery = id_of(&e2e::items(&list.json())[0]).to_owned();
+    let retry = format!("/v1/deliveries/{delivery}/retry");
+    client.post(&retry, &json!({})).await?.expect(200)?;
+    let finished = r#"fanfare_deliveries_finished_total{status="delivered"}"#;
+    shows(&installation.ingest, &[(finished, 2.0), counted(1.0)]).await?;
+    Ok(())
+}
