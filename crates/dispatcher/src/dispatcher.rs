@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, Queue};
-use model::Work;
+use model::{Timestamp, Work};
 use sender::Sender;
 use shared_state::SharedState;
 use store::{Directory, Store, StoreWatch};
@@ -124,6 +124,7 @@ impl Dispatcher {
                     continue;
                 }
             };
+            self.waited(queue, &works[0]);
             for work in works {
                 let place = Arc::clone(&places).acquire_owned().await;
                 let place = place.expect("the semaphore is never closed");
@@ -142,6 +143,13 @@ impl Dispatcher {
                 "drained incompletely"
             );
         }
+    }
+
+    /// Since a message was queued, or due: all its deliveries left together.
+    fn waited(&self, queue: Queue, work: &Work) {
+        let since = Timestamp::from_millis(work.queued_at_ms.max(work.due_at_ms));
+        let waited = ambient::now().since(since);
+        self.parts.metrics.waited(queue.as_str(), waited);
     }
 
     /// Gives a delivery its place in the endpoint's lane: one after the other, so that deliveries

@@ -1,6 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use broker::{Broker, Destination, Publication};
+use broker::{Broker, Destination, Publication, Queue};
 use bytes::Bytes;
 use group_commit::{Closed, Group, Limits};
 use model::{Event, EventId, Submission, SubmissionError, TenantId, TraceParent};
@@ -224,6 +225,11 @@ impl Acceptor {
             .events
             .with_label_values(&[source, result])
             .inc();
+    }
+
+    /// For how long a message waited in a queue.
+    pub(crate) fn waited(&self, queue: Queue, time: Duration) {
+        self.parts.metrics.waited(queue.as_str(), time);
     }
 
     /// Counts an event that could not be read.

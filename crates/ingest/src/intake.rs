@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Ack, Destination, Headers, Incoming, Publication, Queue};
-use model::{EventForm, EventId, EventLimits, Submission, SubmissionError, TenantId};
+use model::{
+    EventForm, EventId, EventLimits, Submission, SubmissionError, TenantId, Timestamp,
+};
 use store::Snapshot;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +13,10 @@ use crate::prepare::{Prepared, prepare};
 
 /// Events taken from the broker and not yet committed at most.
 const PREFETCH: u16 = 500;
+/// An event cannot have waited longer: it would have been missed.
+const WAITED_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// A publisher's clock may be ahead by so much.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// How long to wait before a dependency is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -48,6 +54,9 @@ impl Intake {
         let mut accepted = Vec::new();
         let mut rejected = Vec::new();
         for message in batch {
+            if let Some(waited) = waited(message.headers.published_at, now) {
+                self.acceptor.waited(Queue::Intake, waited);
+            }
             let acceptance = read(&message, &directory).and_then(|(tenant, submission)| {
                 prepare(submission, &tenant, &directory, now).map_err(Rejection::Submission)
             });
@@ -126,6 +135,13 @@ impl Intake {
     }
 }
 
+/// For how long a message waited, if its timestamp can be right.
+fn waited(published_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let published_at = published_at?;
+    let is_sane = now.since(published_at) < WAITED_MAX && published_at.since(now) < AHEAD_MAX;
+    is_sane.then(|| now.since(published_at))
+}
+
 fn is_unavailable(answer: &Result<Answer, AcceptError>) -> bool {
     matches!(answer, Err(AcceptError::Unavailable { .. }))
 }
@@ -177,6 +193,18 @@ fn tenant(headers: &Headers, directory: &Snapshot) -> Result<TenantId, Rejection
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timestamp_that_cannot_be_right_says_nothing() {
+        let now = Timestamp::from_seconds(1_776_254_400);
+        let second = Duration::from_secs(1);
+        assert_eq!(waited(None, now), None);
+        assert_eq!(waited(Some(now.minus(second)), now), Some(second));
+        assert_eq!(waited(Some(now.plus(second)), now), Some(Duration::ZERO));
+        for wrong in [Timestamp::EPOCH, now.minus(WAITED_MAX), now.plus(AHEAD_MAX)] {
+            assert_eq!(waited(Some(wrong), now), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn reasons_say_what_to_do() {
