@@ -8,7 +8,7 @@ use model::{
 };
 use sender::{Reply, Request, Sender};
 use store::Directory;
-use telemetry::{AttemptLabel, Span, Traces};
+use telemetry::{AttemptLabel, Traces};
 
 use crate::signing::KeyRing;
 
@@ -78,7 +78,10 @@ impl Exchanges {
         } = exchange;
         let begin = |work| self.traces.attempt(work, now);
         let spans: Vec<_> = works.iter().filter_map(begin).collect();
-        let trace = spans.first().map(Span::trace_parent);
+        let trace = match spans.first() {
+            Some(span) => Some(span.trace_parent()),
+            None => works[0].trace,
+        };
         let reply = match rendered {
             Ok(mut rendered) => {
                 if let Some(trace) = trace {

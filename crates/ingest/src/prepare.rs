@@ -22,15 +22,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Begins the span of its acceptance, from which its deliveries follow; none while traces are
-    /// off.
+    /// Begins the span of its acceptance, from which its deliveries follow. While traces are off
+    /// there is none, and they follow from where the event came from.
     pub(crate) fn begin(&mut self, traces: &Traces) -> Option<Span> {
-        let span = traces.accept(self.whole.trace, &self.whole.event);
-        let trace = span.as_ref().map(Span::trace_parent);
+        let span = traces.accept(self.whole.trace, &self.whole.event)?;
+        let trace = Some(span.trace_parent());
         for acceptance in std::iter::once(&mut self.whole).chain(&mut self.parts) {
             acceptance.trace = trace;
         }
-        span
+        Some(span)
     }
 }
 

@@ -118,7 +118,8 @@ impl Traces {
             ];
             of_event(&work.event).into_iter().chain(delivery)
         };
-        let queued_at = Timestamp::from_millis(work.queued_at_ms).min(now);
+        // A retry is queued long before it is due.
+        let queued_at = Timestamp::from_millis(work.queued_at_ms.max(work.due_at_ms)).min(now);
         let queue = SpanBuilder::from_name("queue")
             .with_kind(SpanKind::Consumer)
             .with_start_time(system_time(queued_at))
@@ -325,6 +326,24 @@ mod tests {
             "outcome",
         ];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn the_planned_delay_of_a_retry_is_no_time_in_the_queue() {
+        let (collector, traces) = traces(1.0);
+        let retry = Work {
+            queued_at_ms: at(101).as_millis(),
+            due_at_ms: at(401).as_millis(),
+            ..work(None)
+        };
+        traces
+            .attempt(&retry, at(403))
+            .unwrap()
+            .end(Ok("2xx"), at(404));
+        traces.shutdown(LIMIT);
+        let spans = collector.kept.lock();
+        assert_eq!(spans[0].name, "queue");
+        assert_eq!(spans[0].start_time, system_time(at(401)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::rejected;
 
 in_both_modes!(
     one_trace_leads_from_the_publisher_to_the_receiver,
-    no_trace_is_sent_along_unless_it_was_asked_for,
+    while_traces_are_off_a_publishers_goes_on_as_it_came,
     a_collector_that_is_away_keeps_nobody_waiting,
 );
 
@@ -175,15 +175,19 @@ fn traces_of(request: &Received) -> Vec<&str> {
     those.map(|(_, value)| value.as_str()).collect()
 }
 
-async fn no_trace_is_sent_along_unless_it_was_asked_for(mode: Mode) -> Result<()> {
+async fn while_traces_are_off_a_publishers_goes_on_as_it_came(mode: Mode) -> Result<()> {
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
     client
         .create_endpoint(&receiver.url("/hook"), json!({}))
         .await?;
-    publish(&client, "lic_untraced").await?;
+    let untraced = json!({"type": "license.created", "data": {}});
+    client.publish(&untraced).await?;
     let requests = receiver.wait_for("/hook", 1, SOON).await?;
     assert!(traces_of(&requests[0]).is_empty());
+    publish(&client, "lic_traced").await?;
+    let requests = receiver.wait_for("/hook", 2, SOON).await?;
+    assert_eq!(traces_of(&requests[1]), [published_in()]);
     Ok(())
 }
 
