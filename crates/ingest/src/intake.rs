@@ -2,9 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Ack, Destination, Headers, Incoming, Publication, Queue};
-use model::{
-    EventForm, EventId, EventLimits, Submission, SubmissionError, TenantId, Timestamp,
-};
+use model::{EventForm, EventId, EventLimits, Submission, SubmissionError, TenantId, Timestamp};
 use store::Snapshot;
 use tokio_util::sync::CancellationToken;
 

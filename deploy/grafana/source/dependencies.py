@@ -28,7 +28,7 @@ STORE = [
         "Partitions",
         "Weekly partitions of events, deliveries and attempts. It grows by the week until retention drops the oldest.",
         "max(fanfare_store_partitions)",
-        width=4,
+        width=3,
         height=8,
     ),
     series(
@@ -46,12 +46,19 @@ STORE = [
         stacked=True,
         width=6,
     ),
+    stat(
+        "Replicas",
+        "PostgreSQL replicas, and backups that read its write-ahead log.",
+        "max(fanfare_store_replicas)",
+        width=3,
+        height=8,
+    ),
     series(
         "Replication lag",
-        "How far the furthest replica is behind. Zero without replicas.",
-        [("max(fanfare_store_replication_lag_seconds) or vector(0)", "lag")],
+        "How far the furthest replica is behind. Nothing: there are replicas, but Fanfare's user is not a member of pg_monitor.",
+        [("max(fanfare_store_replication_lag_seconds) or max(fanfare_store_replicas) == 0", "lag")],
         unit="s",
-        width=7,
+        width=5,
     ),
 ]
 
@@ -123,12 +130,12 @@ PROCESSES = [
     ),
     bars(
         "Age of the exporter's numbers",
-        "Time since the exporter last saw each part. Above a minute, what is shown of it is old.",
-        "time() - max by (part) (fanfare_exporter_last_look_timestamp_seconds)",
+        "Time since the exporter last saw each part. After two minutes it shows nothing more of it.",
+        "time() - min by (part) (fanfare_exporter_last_look_timestamp_seconds)",
         "{{part}}",
         unit="s",
         width=12,
-        steps=rising(60, 300),
+        steps=rising(90, 300),
     ),
 ]
 

@@ -34,7 +34,7 @@ NOW = [
     stat(
         "Circuits open",
         "Endpoints that failed so often that they are only probed now and then.",
-        'max(fanfare_circuits{state="open"}) or vector(0)',
+        'max(sum without (state) (fanfare_circuits{state=~"open|half_open"})) or vector(0)',
         steps=rising(1, 20),
     ),
     stat(

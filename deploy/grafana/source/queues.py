@@ -75,13 +75,31 @@ QUEUES = [
             (f"max by (queue) (rate(fanfare_queue_deliver_total{{{WORK}}}[{RATE}]))", "{{queue}} out"),
         ],
         unit=PER_SECOND,
-        width=12,
+        width=6,
     ),
     series(
         "Consumers",
         "Processes that take from each queue.",
         [(f"max by (queue) (fanfare_queue_consumers{{{WORK}}})", "{{queue}}")],
-        width=12,
+        width=6,
+    ),
+    series(
+        "Time in the queue",
+        "How long 99 % of the messages waited that were received; of events published over AMQP, those with a timestamp. A queue that nobody reads shows nothing here.",
+        [
+            (
+                f"histogram_quantile(0.99, sum by (le, queue) (rate(fanfare_queue_wait_seconds_bucket[{RATE}])))",
+                "{{queue}}",
+            )
+        ],
+        unit="s",
+        width=6,
+    ),
+    series(
+        "Members not online",
+        "Nodes that hold a quorum queue and are away. It works while most of them are there. Needs the setting broker.management_url.",
+        [("max by (queue) (fanfare_queue_members_missing)", "{{queue}}")],
+        width=6,
     ),
 ]
 

@@ -199,7 +199,10 @@ async fn assert_cheap(connection: &mut PgConnection) {
         fastest_ms = fastest_ms.min(took.sum());
         let pages = pages(&lines);
         let plan = lines.join("\n");
-        assert!(pages > 0 && pages < LOOK_PAGES_MAX, "{pages} pages:\n{plan}");
+        assert!(
+            pages > 0 && pages < LOOK_PAGES_MAX,
+            "{pages} pages:\n{plan}"
+        );
     }
     assert!(fastest_ms < LOOK_MS_MAX, "{fastest_ms} ms");
 }
