@@ -122,8 +122,9 @@ impl Holding {
                 entry.remove();
             }
             (News::Held, Left::Nothing) | (News::Nothing | News::Held, Left::Some) => {
-                // From when it was due, so that rounds do not slip by what each of them takes.
-                held.next_round = (held.next_round + round.pause).max(now);
+                // From when it was due, so that rounds do not slip by what each of them takes; but
+                // there always is a pause.
+                held.next_round = (held.next_round + round.pause).max(now + round.pause / 2);
                 held.ramp = round.ramp;
             }
         }
@@ -399,7 +400,8 @@ mod tests {
         let late = start + 5 * PAUSE;
         holding.begin_rounds(late);
         holding.end_round(endpoint(), end(Left::Some), late);
-        assert_eq!(holding.next_round(), Some(late), "and do not catch up");
+        let next = holding.next_round();
+        assert_eq!(next, Some(late + PAUSE / 2), "and do not catch up");
     }
 
     #[test]
