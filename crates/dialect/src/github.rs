@@ -179,7 +179,7 @@ const BOT: (&str, &str) = ("Bot", "system");
 const ACTOR_TYPE: &str = "actor_type";
 
 /// The actor behind a sender, if the sender is one of ours.
-fn actor(data: &Members<'_>, sender: &RawValue) -> Option<Vec<u8>> {
+fn actor(sender: &RawValue) -> Option<Vec<u8>> {
     let sender: Members<'_> = serde_json::from_str(sender.get()).ok()?;
     let (login, rest) = match sender.0.as_slice() {
         [(name, id), rest @ ..] if name == "login" && !is_null(id) => (Some(*id), rest),
@@ -201,7 +201,7 @@ fn actor(data: &Members<'_>, sender: &RawValue) -> Option<Vec<u8>> {
         }
     };
     let is_taken = |name: &str| is_named(name) || matches!(name, "login" | ACTOR_TYPE);
-    if data.has("actor") || rest.iter().any(|(name, _)| is_taken(name)) {
+    if rest.iter().any(|(name, _)| is_taken(name)) {
         return None;
     }
     let mut out = Vec::new();
@@ -286,13 +286,14 @@ fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
         .ok_or(ParseError::BadBody("the header x-github-event is missing"))?;
     let mut data = Vec::with_capacity(received.body.len());
     let mut members = Object::begin(&mut data);
+    let has_actor = body.0.iter().any(|(name, _)| name == "actor");
     for (name, value) in &body.0 {
         match name.as_ref() {
             "action" => {}
             OWN_ACTION => members.value("action", value),
-            "sender" => match actor(&body, value) {
+            "sender" if !has_actor => match actor(value) {
                 Some(actor) => members.member("actor").extend_from_slice(&actor),
-                None => compact::value(members.member(name), value),
+                None => members.value(name, value),
             },
             _ => members.value(name, value),
         }

@@ -1,6 +1,7 @@
 //! The JSON:API document (jsonapi.org, version 1.0) that Keygen puts into `payload`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use model::Event;
 use serde_json::value::RawValue;
@@ -272,11 +273,12 @@ fn write_others(
     others: &Members<'_>,
     called: impl Fn(&str) -> Cow<'_, str>,
 ) {
-    for (index, (name, value)) in others.0.iter().enumerate() {
+    let mut written = HashSet::with_capacity(others.0.len());
+    for (name, value) in &others.0 {
         let name = called(name);
-        let before = &others.0[..index];
-        if !before.iter().any(|(other, _)| called(other) == name) {
+        if !written.contains(&name) {
             members.value(&name, value);
+            written.insert(name);
         }
     }
 }

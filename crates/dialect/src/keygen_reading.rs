@@ -1,6 +1,7 @@
 //! From Keygen's JSON:API document to canonical data: the reverse of `keygen_document`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
@@ -47,12 +48,13 @@ pub(crate) fn read(name: &str, payload: &str) -> Result<Read, ParseError> {
 #[derive(Default)]
 struct Canonical {
     members: Vec<(String, Vec<u8>)>,
+    names: HashSet<String>,
 }
 
 impl Canonical {
     /// Adds a member, unless there is one of that name.
     fn put(&mut self, name: &str, value: Vec<u8>) {
-        if !self.members.iter().any(|(known, _)| known == name) {
+        if self.names.insert(name.to_owned()) {
             self.members.push((name.to_owned(), value));
         }
     }
