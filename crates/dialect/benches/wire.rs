@@ -86,6 +86,7 @@ fn wire(criterion: &mut Criterion) {
         };
         let received = Received {
             target: "/hooks",
+            url: None,
             headers: &header,
             body: &rendered.body,
             now: NOW,

@@ -3,27 +3,26 @@
 
 use std::borrow::Cow;
 
-use model::{BinaryAttributes, Event, FieldError, Submission, is_catalogued};
+use model::{Event, FieldError};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::batch_id::batch_id;
 use crate::compact::Object;
 use crate::formats::Format;
 use crate::names::Names;
-use crate::percent::{decode, encode};
+use crate::percent::encode;
 use crate::profile::{BATCH_OPTION, OptionDoc, option};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
-use crate::{Delivered, options, standard};
+use crate::request::{RenderError, Rendered};
+use crate::{Delivered, cloudevents_reading, options, standard};
 
 pub(crate) const FORMAT: Format = Format {
     names: Names::Canonical,
     render,
     render_batch: Some(render_batch),
-    verify: standard::verify_signature,
-    identify,
-    parse,
+    verify: cloudevents_reading::verify,
+    identify: cloudevents_reading::identify,
+    parse: cloudevents_reading::parse,
     check_secret: standard::check_secret,
     check_options,
 };
@@ -257,8 +256,8 @@ impl<'a> Context<'a> {
     }
 }
 
-const TENANTS: &str = "/tenants/";
-const PRODUCTS: &str = "/products/";
+pub(crate) const TENANTS: &str = "/tenants/";
+pub(crate) const PRODUCTS: &str = "/products/";
 
 fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError> {
     let options: Options = options::own(delivered.endpoint)?;
@@ -313,109 +312,4 @@ fn sign(
         headers,
         body: body.into(),
     })
-}
-
-/// What a body holds, as its media type says.
-enum Content<'a> {
-    One,
-    Binary { event_type: &'a str },
-    Several(Vec<&'a RawValue>),
-}
-
-const EXPECTED: &str = "expected a CloudEvent, or an array of them";
-
-impl<'a> Content<'a> {
-    fn of(received: &Received<'a>) -> Option<Self> {
-        let media_type = (received.headers)("content-type").unwrap_or_default();
-        if media_type.starts_with(model::CLOUD_EVENT_BATCH_TYPE) {
-            return serde_json::from_slice(received.body)
-                .ok()
-                .map(Self::Several);
-        }
-        if media_type.starts_with(model::CLOUD_EVENT_TYPE) {
-            return Some(Self::One);
-        }
-        let event_type = (received.headers)("ce-type")?;
-        Some(Self::Binary { event_type })
-    }
-}
-
-fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
-    #[derive(Deserialize)]
-    struct Body<'a> {
-        #[serde(borrow, rename = "type")]
-        event_type: Cow<'a, str>,
-    }
-    let bad = VerifyError::BadBody(EXPECTED);
-    let event_type = |json: &[u8]| {
-        let body: Option<Body<'_>> = serde_json::from_slice(json).ok();
-        body.map(|body| body.event_type.into_owned())
-    };
-    let event_type = match Content::of(received) {
-        Some(Content::One) => event_type(received.body),
-        Some(Content::Binary { event_type }) => Some(decode(event_type)),
-        Some(Content::Several(events)) => match events.as_slice() {
-            [alone] => event_type(alone.get().as_bytes()),
-            several => Some(format!("{} events", several.len())),
-        },
-        None => None,
-    };
-    Ok(Verified {
-        id: received.header("webhook-id")?.to_owned(),
-        event_type: event_type.ok_or(bad)?,
-    })
-}
-
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
-    match Content::of(received).ok_or(ParseError::BadBody(EXPECTED))? {
-        Content::One => Ok(vec![parse_one(received.body)?]),
-        Content::Several(events) => events
-            .into_iter()
-            .map(|event| parse_one(event.get().as_bytes()))
-            .collect(),
-        Content::Binary { .. } => {
-            let decoded = |name: &str| (received.headers)(name).map(decode);
-            let [specversion, id, event_type, time, environment, product] = [
-                "ce-specversion",
-                "ce-id",
-                "ce-type",
-                "ce-time",
-                "ce-environment",
-                "ce-product",
-            ]
-            .map(decoded);
-            let source = decoded("ce-source");
-            let product = product.or_else(|| product_of(source.as_deref()?));
-            let attributes = BinaryAttributes {
-                specversion: specversion.as_deref(),
-                id: id.as_deref(),
-                event_type: event_type.as_deref(),
-                time: time.as_deref(),
-                environment: environment.as_deref(),
-                product: product.as_deref(),
-            };
-            let read = Submission::from_binary_cloud_event;
-            Ok(vec![read(&attributes, received.body, is_catalogued)?])
-        }
-    }
-}
-
-fn parse_one(json: &[u8]) -> Result<Submission, ParseError> {
-    #[derive(Deserialize)]
-    struct Origin<'a> {
-        #[serde(borrow)]
-        source: Cow<'a, str>,
-    }
-    let mut submission = Submission::from_cloud_event(json, is_catalogued)?;
-    if submission.product.is_none() {
-        let origin: Option<Origin<'_>> = serde_json::from_slice(json).ok();
-        submission.product = origin.and_then(|origin| product_of(&origin.source));
-    }
-    Ok(submission)
-}
-
-/// The product that a source of ours names.
-fn product_of(source: &str) -> Option<String> {
-    let (tenant, product) = source.strip_prefix(TENANTS)?.split_once(PRODUCTS)?;
-    (!tenant.contains('/') && !product.is_empty()).then(|| decode(product))
 }

@@ -73,6 +73,12 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
+/// An id, which some systems have as a number.
+pub(crate) fn id_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let is_number = raw.get().starts_with(|first: char| first.is_ascii_digit());
+    text(raw).or_else(|| is_number.then_some(Cow::Borrowed(raw.get())))
+}
+
 /// One row of a dialect's table: what it calls a member of canonical `data`.
 pub(crate) struct Field {
     pub(crate) own: &'static str,
@@ -193,14 +199,12 @@ pub(crate) fn read_fields(own: &Members<'_>, fields: &[Field]) -> Vec<u8> {
             [first, name] if first == part => Some((*name, own.get(field.own)?)),
             _ => None,
         });
-        let mut inside = inside.peekable();
-        if inside.peek().is_some() {
-            let mut object = Object::begin(members.member(part));
-            for (name, value) in inside {
-                object.value(name, value);
-            }
-            object.end();
-        }
+        write_part(
+            &mut members,
+            part,
+            &inside.collect::<Vec<_>>(),
+            own.get(part),
+        );
     }
     for (name, value) in &own.0 {
         match fields.iter().find(|field| field.own == name) {
@@ -214,4 +218,47 @@ pub(crate) fn read_fields(own: &Members<'_>, fields: &[Field]) -> Vec<u8> {
     }
     members.end();
     out
+}
+
+/// Writes a part of canonical data: what the dialect maps, and then whatever the sender has under
+/// the part's own name besides.
+pub(crate) fn write_part(
+    members: &mut Object<'_>,
+    part: &str,
+    mapped: &[(&str, &RawValue)],
+    whole: Option<&RawValue>,
+) {
+    let given: Option<Members<'_>> = whole.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let other = whole.filter(|_| given.is_none());
+    match other {
+        None if mapped.is_empty() && given.is_none() => return,
+        // A license is always an object.
+        Some(other) if mapped.is_empty() && part != "license" => {
+            members.value(part, other);
+            return;
+        }
+        Some(_) | None => {}
+    }
+    let mut object = Object::begin(members.member(part));
+    for (name, value) in mapped {
+        write_member(&mut object, name, value);
+    }
+    let is_mapped = |name: &str| mapped.iter().any(|(known, _)| *known == name);
+    for (name, value) in given.iter().flat_map(|given| &given.0) {
+        if !is_mapped(name) {
+            write_member(&mut object, name, value);
+        }
+    }
+    if let Some(other) = other {
+        object.value(part, other);
+    }
+    object.end();
+}
+
+/// Writes a member of a part. Ids are texts there.
+pub(crate) fn write_member(part: &mut Object<'_>, name: &str, value: &RawValue) {
+    match id_text(value).filter(|_| name == "id") {
+        Some(id) => part.text(name, &id),
+        None => part.value(name, value),
+    }
 }

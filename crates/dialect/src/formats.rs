@@ -2,14 +2,16 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use model::{Endpoint, Event, FieldError, Submission};
+use model::{Endpoint, Event, FieldError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use crate::names::{EventName, Names};
 use crate::options::{self, Unmapped};
 use crate::profile::OptionDoc;
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
 use crate::{
     Batch, Delivered, Profile, cloudevents, discord, getkeymanager, github, keygen, keyport,
     keyport_docs, licvalidator, profile, slack, standard, stripe, traffic,
@@ -53,7 +55,7 @@ pub(crate) struct Format {
     /// What a genuine request delivers.
     pub(crate) identify: fn(&Received<'_>) -> Result<Verified, VerifyError>,
     /// The events of a genuine request, as canonical ones.
-    pub(crate) parse: fn(&Received<'_>) -> Result<Vec<Submission>, ParseError>,
+    pub(crate) parse: fn(&Received<'_>, &Taker<'_>) -> Result<Submissions, ParseError>,
     pub(crate) check_secret: fn(&str) -> Result<(), &'static str>,
     /// What is wrong with options, all of which are the dialect's.
     pub(crate) check_options: fn(&Map<String, Value>) -> Vec<FieldError>,
@@ -233,8 +235,12 @@ impl Dialect {
     }
 
     /// Reads the events of a request that was verified.
-    pub fn parse(self, received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
-        (self.format().parse)(received)
+    pub fn parse(
+        self,
+        received: &Received<'_>,
+        taker: &Taker<'_>,
+    ) -> Result<Submissions, ParseError> {
+        (self.format().parse)(received, taker)
     }
 
     /// Makes a secret that every HMAC dialect takes: `whsec_` and padded base64 of 32 bytes.

@@ -1,17 +1,21 @@
 //! GetKeyManager.
 
-use model::Submission;
+use std::borrow::Cow;
+
+use model::Environment;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::compact::{self, Object};
-use crate::data::{Data, Field, Members, field, read_fields, write_fields};
+use crate::data::{Data, Field, Members, field, id_text, read_fields, write_fields};
 use crate::formats::Format;
 use crate::guid::guid;
 use crate::names::{Name, Names, When, named, same, when};
 use crate::profile::{OptionDoc, option};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
-use crate::submitted::{Submitted, body_id};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
+use crate::submitted::{Submitted, any_environment, any_time, body_id};
 use crate::{Delivered, options, subject, whole_secret};
 
 pub(crate) const FORMAT: Format = Format {
@@ -230,33 +234,46 @@ struct Body<'a> {
     event: String,
     #[serde(borrow)]
     payload: &'a RawValue,
-    delivery_id: Option<String>,
-    environment: Option<String>,
-    timestamp: Option<String>,
+    #[serde(borrow)]
+    delivery_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    environment: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
 }
 
 const EXPECTED: &str = "expected a JSON object with the members event and payload";
+
+impl Body<'_> {
+    /// The system documents a body with neither id nor time.
+    fn id(&self, received: &Received<'_>) -> String {
+        let own = self.delivery_id.and_then(id_text);
+        let own = own.filter(|id| !id.is_empty()).map(Cow::into_owned);
+        own.unwrap_or_else(|| body_id(received, self.timestamp.is_some()))
+    }
+}
 
 fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
     let body: Body<'_> =
         serde_json::from_slice(received.body).map_err(|_| VerifyError::BadBody(EXPECTED))?;
     Ok(Verified {
-        id: body.delivery_id.unwrap_or_else(|| body_id(received.body)),
+        id: body.id(received),
         event_type: body.event,
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(received: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
     let body: Body<'_> =
         serde_json::from_slice(received.body).map_err(|_| ParseError::BadBody(EXPECTED))?;
-    let id = body.delivery_id.unwrap_or_else(|| body_id(received.body));
+    let environment = any_environment(body.environment);
+    let occurred_at = any_time(body.timestamp);
     let submitted = Submitted {
-        id: Some(&id),
+        id: Some(&body.id(received)),
         name: &body.event,
-        occurred_at: body.timestamp.as_deref(),
-        environment: body.environment.as_deref(),
+        occurred_at: occurred_at.as_deref(),
+        environment: environment.map(Environment::as_str),
         data: &Payload::of(&body.event).read(body.payload)?,
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
 }

@@ -3,20 +3,22 @@
 use std::borrow::Cow;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use model::{Endpoint, FieldError, Submission};
+use model::{Endpoint, FieldError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha1::Sha1;
 
-use crate::compact::{self, Object};
+use crate::compact::Object;
 use crate::data::{Members, another_name, is_null, text};
 use crate::formats::Format;
 use crate::guid::guid;
 use crate::hmac_sha256::hex;
 use crate::names::Names;
 use crate::profile::{OptionDoc, option};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
 use crate::submitted::Submitted;
 use crate::{Delivered, options, whole_secret};
 
@@ -259,8 +261,6 @@ fn verify(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
     whole_secret::verify(received, SIGNATURE, PREFIX, secret, &[received.body])
 }
 
-const EXPECTED: &str = "expected a JSON object";
-
 /// The event's name in full: what the header says, and the body's action.
 fn name(event: &str, body: &Members<'_>) -> String {
     match (event, body.get("action").and_then(text)) {
@@ -270,18 +270,28 @@ fn name(event: &str, body: &Members<'_>) -> String {
     }
 }
 
+/// Hooks send forms unless they are told otherwise.
+fn expected(received: &Received<'_>) -> &'static str {
+    match (received.headers)("content-type") {
+        Some(media_type) if media_type.starts_with("application/x-www-form-urlencoded") => {
+            "set the hook's content type to application/json, not to a form"
+        }
+        Some(_) | None => "expected a JSON object",
+    }
+}
+
 fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
-    let body: Members<'_> =
-        serde_json::from_slice(received.body).map_err(|_| VerifyError::BadBody(EXPECTED))?;
+    let body: Members<'_> = serde_json::from_slice(received.body)
+        .map_err(|_| VerifyError::BadBody(expected(received)))?;
     Ok(Verified {
         id: received.header(DELIVERY)?.to_owned(),
         event_type: name(received.header(EVENT)?, &body),
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
-    let body: Members<'_> =
-        serde_json::from_slice(received.body).map_err(|_| ParseError::BadBody(EXPECTED))?;
+fn parse(received: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
+    let body: Members<'_> = serde_json::from_slice(received.body)
+        .map_err(|_| ParseError::BadBody(expected(received)))?;
     let event = (received.headers)(EVENT)
         .ok_or(ParseError::BadBody("the header x-github-event is missing"))?;
     let mut data = Vec::with_capacity(received.body.len());
@@ -305,5 +315,5 @@ fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
         data: &data,
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
 }

@@ -38,12 +38,14 @@ impl Dialect {
             let detail = format!("the dialect {} does not verify with {noun}", self.name());
             return Err(FieldError::new(pointer, detail));
         }
-        match (kind, self.profile().check_public_key) {
-            (KeyKind::Public, Some(check)) => {
-                check(key).map_err(|detail| FieldError::new(pointer, detail))
-            }
-            (KeyKind::Public, None) | (KeyKind::Secret, _) => self.check_secret(key),
-        }
+        let profile = self.profile();
+        let check = match kind {
+            KeyKind::Public => profile.check_public_key,
+            KeyKind::Secret => Some(profile.check_given_secret),
+        };
+        check
+            .map_or(Ok(()), |check| check(key))
+            .map_err(|detail| FieldError::new(pointer, detail))
     }
 
     /// The headers that a request of this dialect may have besides those of all requests.
@@ -66,6 +68,7 @@ mod tests {
             let headers = |_: &str| None;
             let received = Received {
                 target: "/in",
+                url: None,
                 headers: &headers,
                 body: b"{}",
                 now: Timestamp::EPOCH,

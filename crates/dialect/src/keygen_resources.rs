@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::data::{Members, text};
+use crate::data::{Members, id_text};
 
 /// A kind of resource.
 pub(crate) struct Resource {
@@ -189,9 +189,7 @@ pub(crate) fn object(raw: &RawValue) -> Option<Members<'_>> {
 
 /// An id: JSON:API has texts only.
 pub(crate) fn id_of<'a>(members: &Members<'a>, name: &str) -> Option<Cow<'a, str>> {
-    let raw = members.get(name)?;
-    let is_number = raw.get().starts_with(|first: char| first.is_ascii_digit());
-    text(raw).or_else(|| is_number.then_some(Cow::Borrowed(raw.get())))
+    id_text(members.get(name)?)
 }
 
 #[cfg(test)]

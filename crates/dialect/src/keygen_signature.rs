@@ -113,13 +113,28 @@ impl Signing<'_> {
         ])
     }
 
-    /// The header `host` as the sender writes it: with a port that is not the scheme's.
     fn host(&self) -> String {
-        let host = self.url.host_str().unwrap_or_default();
-        match self.url.port().filter(|_| !self.strips_port) {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
+        let host = host_of(self.url);
+        match self.strips_port {
+            true => without_port(&host).to_owned(),
+            false => host,
         }
+    }
+}
+
+/// The header `host` as senders write it: with a port that is not the scheme's.
+fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
     }
 }
 
@@ -182,8 +197,9 @@ impl<'a> Given<'a> {
 
 /// Checks signature, digest and age; answers the account that signed.
 ///
-/// Proxies rewrite `date` and `digest`: Keygen's copies count where they are. Keygen signs the host
-/// without its port, other senders with it.
+/// Proxies rewrite `date` and `digest`: Keygen's copies count where they are. They rewrite host and
+/// path too: what the sender was told counts as well. Keygen signs the host without its port, other
+/// senders with it.
 pub(crate) fn verify<'a>(received: &Received<'a>, key: &str) -> Result<&'a str, VerifyError> {
     let given = received.header(SIGNATURE)?;
     let given = Given::read(given).ok_or(VerifyError::BadHeader {
@@ -203,14 +219,16 @@ pub(crate) fn verify<'a>(received: &Received<'a>, key: &str) -> Result<&'a str, 
     })?;
     received.check_age(sent_at)?;
     let key = PublicKey::read(key).map_err(VerifyError::BadSecret)?;
-    let without_port = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        Some(_) | None => host,
+    let is_signed = |target: &str, host: &str| {
+        [host, without_port(host)].into_iter().any(|host| {
+            let message = message(target, host, date, given_digest);
+            given.algorithm.verifies(&key, &message, &given.signature)
+        })
     };
-    let is_signed = [host, without_port].into_iter().any(|host| {
-        let message = message(received.target, host, date, given_digest);
-        given.algorithm.verifies(&key, &message, &given.signature)
-    });
+    let is_signed = is_signed(received.target, host)
+        || received
+            .url
+            .is_some_and(|url| is_signed(&target(url), &host_of(url)));
     if is_signed && hmac_sha256::same(&digest(received.body), given_digest) {
         Ok(given.account)
     } else {

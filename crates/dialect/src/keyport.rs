@@ -1,15 +1,17 @@
 //! KeyPort, as its guide "Webhook-Based License Events" shows it.
 
-use model::{Event, Submission};
+use model::Event;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::compact::{self, Object};
-use crate::data::Members;
+use crate::data::{Members, id_text, write_member, write_part};
 use crate::formats::Format;
 use crate::names::{Name, Names, When, same, when};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
-use crate::submitted::Submitted;
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
+use crate::submitted::{Submitted, any_time};
 use crate::{Delivered, options, whole_secret};
 
 pub(crate) const FORMAT: Format = Format {
@@ -193,7 +195,8 @@ struct Body<'a> {
     id: String,
     #[serde(rename = "type")]
     event_type: String,
-    created: Option<String>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -209,52 +212,54 @@ fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(received: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
     let bad = |_| ParseError::BadBody(EXPECTED);
     let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
     let data = body.data.map_or(Ok(Members::default()), |data| {
         serde_json::from_str(data.get()).map_err(bad)
     })?;
-    let license = part(&data, "license").unwrap_or_default();
-    let product = license.get("product_id").and_then(crate::data::text);
+    let license: Option<Members<'_>> = part(&data, "license");
+    let product = license.as_ref().and_then(|it| it.get("product_id"));
+    let product = product.and_then(id_text);
     let canonical = match (body.event_type.as_str(), body.data) {
         (TEST, Some(data)) => data.get().as_bytes().to_vec(),
-        _ => canonical(&data, &license),
+        _ => canonical(&data, license.as_ref()),
     };
+    let occurred_at = any_time(body.created);
     let submitted = Submitted {
         id: Some(&body.id),
         name: &body.event_type,
-        occurred_at: body.created.as_deref(),
+        occurred_at: occurred_at.as_deref(),
         product: product.as_deref(),
         data: &canonical,
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
 }
 
 /// Canonical `data`: what KeyPort keeps in the license goes to the customer, the address to the
 /// activation.
-fn canonical(data: &Members<'_>, license: &Members<'_>) -> Vec<u8> {
+fn canonical(data: &Members<'_>, license: Option<&Members<'_>>) -> Vec<u8> {
     let mut out = Vec::new();
     let mut members = Object::begin(&mut out);
     let elsewhere = |name: &str| matches!(name, "customer_email" | "product_id");
-    if data.get("license").is_some() {
+    if let Some(license) = license {
         let mut object = Object::begin(members.member("license"));
         for (name, value) in license.0.iter().filter(|(name, _)| !elsewhere(name)) {
-            object.value(name, value);
+            write_member(&mut object, name, value);
         }
         object.end();
+    } else {
+        write_part(&mut members, "license", &[], data.get("license"));
     }
+    let of_license = |name: &str| license.and_then(|license| license.get(name));
     for (part, name, value) in [
-        ("customer", "email", license.get("customer_email")),
+        ("customer", "email", of_license("customer_email")),
         ("activation", "ip_address", data.get("ip_address")),
         ("previous_customer", "email", data.get(PREVIOUS_EMAIL)),
     ] {
-        if let Some(value) = value {
-            let mut object = Object::begin(members.member(part));
-            object.value(name, value);
-            object.end();
-        }
+        let mapped = value.map(|value| (name, value));
+        write_part(&mut members, part, mapped.as_slice(), data.get(part));
     }
     // What KeyPort's form keeps elsewhere is not taken from the other as well.
     let is_written = |name: &str| match name {

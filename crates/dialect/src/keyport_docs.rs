@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::{Submission, Timestamp};
+use model::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -12,7 +12,9 @@ use crate::data::{Members, text};
 use crate::formats::Format;
 use crate::names::Names;
 use crate::profile::{OptionDoc, option};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
 use crate::submitted::{Submitted, body_id};
 use crate::{Delivered, keyport, options, whole_secret};
 
@@ -121,23 +123,23 @@ fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
     let body: Body<'_> =
         serde_json::from_slice(received.body).map_err(|_| VerifyError::BadBody(EXPECTED))?;
     Ok(Verified {
-        id: body_id(received.body),
+        id: body_id(received, body.timestamp.is_some()),
         event_type: body.event,
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(received: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
     let bad = |_| ParseError::BadBody(EXPECTED);
     let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
     let data: Members<'_> = serde_json::from_str(body.data.get()).map_err(bad)?;
     let product = data.get(PRODUCT).and_then(text);
     let submitted = Submitted {
-        id: Some(&body_id(received.body)),
+        id: Some(&body_id(received, body.timestamp.is_some())),
         name: &body.event,
         occurred_at: body.timestamp.as_deref(),
         product: product.as_deref(),
         data: body.data.get().as_bytes(),
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
 }

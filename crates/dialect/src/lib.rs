@@ -14,13 +14,15 @@
 //! assert!(standard.check_secret(secret.expose_secret()).is_ok());
 //!
 //! let headers = |_: &str| None;
-//! let received = Received { target: "/", headers: &headers, body: b"{}", now: Timestamp::EPOCH };
+//! let now = Timestamp::EPOCH;
+//! let received = Received { target: "/", url: None, headers: &headers, body: b"{}", now };
 //! let error = standard.verify(&secret, &received).unwrap_err();
 //! assert_eq!(error.to_string(), "the header webhook-id is missing");
 //! ```
 
 mod batch_id;
 mod cloudevents;
+mod cloudevents_reading;
 mod compact;
 mod data;
 mod discord;
@@ -72,7 +74,8 @@ pub use policy::{
 };
 pub use profile::{CheckKey, OptionDoc, Profile};
 pub use request::{
-    ParseError, Received, RenderError, Rendered, TOLERANCE_S, Verified, VerifyError,
+    ParseError, Received, RenderError, Rendered, Submissions, TOLERANCE_S, Taker, Verified,
+    VerifyError,
 };
 pub use signing_keys::{PublishedKey, SigningKeyError, SigningKeys};
 pub use subscription::EVENT_TYPES_MAX;

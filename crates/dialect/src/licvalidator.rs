@@ -1,6 +1,6 @@
 //! License Validator.
 
-use model::{EndpointId, Submission};
+use model::EndpointId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -9,7 +9,9 @@ use crate::data::{Data, Field, Members, field, read_fields, write_fields};
 use crate::formats::Format;
 use crate::names::{Name, Names, When, same, when};
 use crate::profile::{OptionDoc, option};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
 use crate::submitted::{Submitted, body_id};
 use crate::{Delivered, options, webhook_api, whole_secret};
 
@@ -148,33 +150,40 @@ struct Body<'a> {
 
 const EXPECTED: &str = "expected a JSON object with the members event, timestamp and data";
 
+impl Body<'_> {
+    fn id(&self, received: &Received<'_>) -> String {
+        let own = self.delivery_id.clone();
+        own.unwrap_or_else(|| body_id(received, self.timestamp.is_some()))
+    }
+}
+
 fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
     let body: Body<'_> =
         serde_json::from_slice(received.body).map_err(|_| VerifyError::BadBody(EXPECTED))?;
     Ok(Verified {
-        id: body.delivery_id.unwrap_or_else(|| body_id(received.body)),
+        id: body.id(received),
         event_type: body.event,
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(received: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
     let bad = |_| ParseError::BadBody(EXPECTED);
     let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
     let data: Members<'_> = serde_json::from_str(body.data.get()).map_err(bad)?;
+    let has_actor = data.get("actor").is_some();
     let mut data = match body.event.as_str() {
         TEST => body.data.get().as_bytes().to_vec(),
         _ => read_fields(&data, FIELDS),
     };
-    if body.event == "license.disabled" {
+    if body.event == "license.disabled" && !has_actor {
         compact::insert(&mut data, "actor", br#"{"type":"user"}"#);
     }
-    let id = body.delivery_id.unwrap_or_else(|| body_id(received.body));
     let submitted = Submitted {
-        id: Some(&id),
+        id: Some(&body.id(received)),
         name: &body.event,
         occurred_at: body.timestamp.as_deref(),
         data: &data,
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
 }

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
-use model::{Environment, Event, Submission, Timestamp};
+use model::{Environment, Event, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::data::{Data, Members, text};
 use crate::formats::{Format, Render};
 use crate::mask::mask;
 use crate::names::Names;
-use crate::request::{ParseError, Received, RenderError, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Submissions, Taker, Verified, VerifyError,
+};
 use crate::{options, subject};
 
 /// A chat's dialect: it only sends, and chats differ in how they render alone.
@@ -218,7 +220,7 @@ fn identify(_: &Received<'_>) -> Result<Verified, VerifyError> {
     Err(VerifyError::Unsigned)
 }
 
-fn parse(_: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(_: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
     Err(ParseError::BadBody("a message for people is no event"))
 }
 

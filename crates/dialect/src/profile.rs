@@ -2,7 +2,7 @@ use model::{CircuitAction, Endpoint, Jitter, KeyAlgorithm, OnExhausted};
 
 use crate::{
     cloudevents, getkeymanager, github, keygen, keyport_docs, licvalidator, public_key, standard,
-    stripe, traffic,
+    stripe, traffic, whole_secret,
 };
 
 /// What a dialect's senders do unless the endpoint says otherwise: one row of the table below.
@@ -32,6 +32,8 @@ pub struct Profile {
     pub several_signatures: bool,
     /// Whether requests are verified with the secret that signed them.
     pub secret_verifies: bool,
+    /// Checks a secret that another system made, to verify its requests with.
+    pub check_given_secret: CheckKey,
     /// Checks a public key to verify requests with, where the dialect signs with pairs of keys.
     pub check_public_key: Option<CheckKey>,
     /// Which of the tenant's key pairs sign for an endpoint.
@@ -102,6 +104,7 @@ const USUAL: Profile = Profile {
     signature: "",
     several_signatures: false,
     secret_verifies: true,
+    check_given_secret: whole_secret::check_given,
     check_public_key: None,
     signed_with: |_| Vec::new(),
     asks_first: false,
@@ -145,6 +148,7 @@ pub(crate) const STANDARD: Profile = Profile {
     signature: "webhook-signature: v1,<base64 HMAC-SHA256 of id.timestamp.body>, one for each \
                 secret, keyed with the base64-decoded part after whsec_",
     several_signatures: true,
+    check_given_secret: standard::check_secret,
     check_public_key: Some(public_key::check_ed25519),
     signed_with: standard::signed_with,
     options: standard::OPTIONS,

@@ -8,6 +8,7 @@ use model::from_hex;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey as EcdsaP256};
 use rsa::RsaPublicKey;
+use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::DecodePublicKey as _;
 
 use crate::rsa_sha256::{Padding, verifies};
@@ -22,33 +23,49 @@ pub(crate) enum PublicKey {
 }
 
 const EXPECTED: &str =
-    "must be 64 lower-case hexadecimal digits, whpk_ and base64, or a public key in PEM";
+    "must be 64 hexadecimal digits, whpk_ and base64, or a public key in PEM or in base64 of DER";
 
 impl PublicKey {
-    /// Reads 64 hexadecimal digits, `whpk_…` or PEM.
+    /// Reads 64 hexadecimal digits, `whpk_…`, PEM, or the base64 of DER (RFC 5280, section 4.1).
     pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
         let bytes = match text.strip_prefix(WHPK) {
             Some(encoded) => {
                 let decoded = BASE64.decode(encoded).map_err(|_| EXPECTED)?;
                 Some(decoded.try_into().map_err(|_| EXPECTED)?)
             }
-            // Another spelling of the digits is not the key that was published.
-            None => from_hex(text.as_bytes()),
+            None => from_hex(text.to_ascii_lowercase().as_bytes()),
         };
         if let Some(bytes) = bytes {
             let key = Ed25519::from_bytes(&bytes).map_err(|_| EXPECTED)?;
             return Ok(Self::Ed25519(key));
         }
-        let ed25519 = Ed25519::from_public_key_pem(text).map(Self::Ed25519);
+        let key = match BASE64.decode(text) {
+            Ok(der) => Self::from_der(&der),
+            Err(_) => Self::from_pem(text),
+        };
+        key.ok_or(EXPECTED)
+    }
+
+    fn from_der(der: &[u8]) -> Option<Self> {
+        let ed25519 = Ed25519::from_public_key_der(der).ok();
+        let ecdsa = || EcdsaP256::from_public_key_der(der).ok();
+        let rsa = || RsaPublicKey::from_public_key_der(der).ok();
         ed25519
-            .ok()
-            .or_else(|| {
-                EcdsaP256::from_public_key_pem(text)
-                    .ok()
-                    .map(Self::EcdsaP256)
-            })
-            .or_else(|| RsaPublicKey::from_public_key_pem(text).ok().map(Self::Rsa))
-            .ok_or(EXPECTED)
+            .map(Self::Ed25519)
+            .or_else(|| ecdsa().map(Self::EcdsaP256))
+            .or_else(|| rsa().map(Self::Rsa))
+    }
+
+    fn from_pem(pem: &str) -> Option<Self> {
+        let ed25519 = Ed25519::from_public_key_pem(pem).ok();
+        let ecdsa = || EcdsaP256::from_public_key_pem(pem).ok();
+        let rsa = || RsaPublicKey::from_public_key_pem(pem).ok();
+        let pkcs1 = || RsaPublicKey::from_pkcs1_pem(pem).ok();
+        ed25519
+            .map(Self::Ed25519)
+            .or_else(|| ecdsa().map(Self::EcdsaP256))
+            .or_else(|| rsa().or_else(pkcs1).map(Self::Rsa))
     }
 
     /// Whether the signature is that of the message; `padding` is that of RSA keys.
@@ -68,10 +85,10 @@ pub(crate) fn check(text: &str) -> Result<(), &'static str> {
     PublicKey::read(text).map(drop)
 }
 
-/// Whether it is an Ed25519 key.
+/// Whether it is an Ed25519 key as Standard Webhooks writes it: its secrets may look like others.
 pub(crate) fn check_ed25519(text: &str) -> Result<(), &'static str> {
     match PublicKey::read(text)? {
-        PublicKey::Ed25519(_) => Ok(()),
-        PublicKey::Rsa(_) | PublicKey::EcdsaP256(_) => Err("must be an Ed25519 key, as whpk_…"),
+        PublicKey::Ed25519(_) if text.starts_with(WHPK) => Ok(()),
+        _ => Err("must be an Ed25519 key, as whpk_…"),
     }
 }

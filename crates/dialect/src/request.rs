@@ -1,5 +1,6 @@
 use bytes::Bytes;
-use model::{SubmissionError, Timestamp};
+use model::{Environment, Submission, SubmissionError, Timestamp};
+use url::Url;
 
 /// How far a request's timestamp may lie from the receiver's clock, in seconds.
 pub const TOLERANCE_S: u64 = 5 * 60;
@@ -36,10 +37,33 @@ pub enum RenderError {
 pub struct Received<'a> {
     /// Path and query, as in the request line.
     pub target: &'a str,
+    /// Where the sender was told to send it, if that is known: a proxy may have changed host and
+    /// path on the way.
+    pub url: Option<&'a Url>,
     /// Finds a header by its lower-case name.
     pub headers: &'a dyn Fn(&str) -> Option<&'a str>,
     pub body: &'a [u8],
     pub now: Timestamp,
+}
+
+/// What its receiver knows that a request does not say.
+#[derive(Clone, Copy)]
+pub struct Taker<'a> {
+    /// Whether the tenant has an event type of this name.
+    pub knows: &'a dyn Fn(&str) -> bool,
+    /// Of events that name none.
+    pub environment: Option<Environment>,
+}
+
+/// The events of a request, each read by itself: a bad one does not spoil the others.
+pub type Submissions = Vec<Result<Submission, ParseError>>;
+
+impl std::fmt::Debug for Taker<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Taker")
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Received<'_> {
@@ -101,14 +125,18 @@ impl<'a> Received<'a> {
 
     /// Whether a time of sending, in seconds since 1970, is one that replaying has not made stale.
     pub(crate) fn check_age(&self, sent_at: Timestamp) -> Result<(), VerifyError> {
-        let behind = self.now.since(sent_at).as_secs();
-        let ahead = sent_at.since(self.now).as_secs();
-        if behind > TOLERANCE_S {
-            Err(VerifyError::TooOld(behind - TOLERANCE_S))
-        } else if ahead > TOLERANCE_S {
-            Err(VerifyError::TooNew(ahead - TOLERANCE_S))
-        } else {
-            Ok(())
+        self.check_not_old(sent_at)?;
+        match sent_at.since(self.now).as_secs() {
+            ahead if ahead > TOLERANCE_S => Err(VerifyError::TooNew(ahead - TOLERANCE_S)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, of senders whose clock may be ahead.
+    pub(crate) fn check_not_old(&self, sent_at: Timestamp) -> Result<(), VerifyError> {
+        match self.now.since(sent_at).as_secs() {
+            behind if behind > TOLERANCE_S => Err(VerifyError::TooOld(behind - TOLERANCE_S)),
+            _ => Ok(()),
         }
     }
 

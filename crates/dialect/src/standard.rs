@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use model::{Endpoint, EndpointSecret, KeyAlgorithm, Submission};
+use model::{Endpoint, EndpointSecret, KeyAlgorithm};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,7 +12,9 @@ use crate::hmac_sha256::{code, same};
 use crate::names::Names;
 use crate::profile::{OptionDoc, option};
 use crate::public_key::{PublicKey, WHPK};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
 use crate::rsa_sha256::Padding;
 use crate::submitted::Submitted;
 use crate::{Delivered, options};
@@ -84,9 +86,8 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     }
     let mut headers = vec![("content-type", "application/json".to_owned())];
     if options.svix_headers {
-        let names = ["svix-id", "svix-timestamp", "svix-signature"];
         let values = signed.iter().map(|(_, value)| value.clone());
-        headers.extend(names.into_iter().zip(values));
+        headers.extend(SVIX.into_iter().zip(values));
     }
     headers.extend(signed);
     Ok(Rendered {
@@ -114,6 +115,8 @@ pub(crate) fn signed_headers(
 const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
+const OWN: [&str; 3] = [ID, TIMESTAMP, SIGNATURE];
+const SVIX: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
 
 fn signatures<'a>(
     secrets: impl Iterator<Item = &'a EndpointSecret>,
@@ -170,11 +173,34 @@ fn key(secret: &str) -> Result<Vec<u8>, &'static str> {
         .ok_or(SECRET_EXPECTED)
 }
 
+/// The three headers as the request names them: Svix's senders may set theirs alone.
+fn names(received: &Received<'_>) -> [&'static str; 3] {
+    let has = |name: &&str| (received.headers)(name).is_some();
+    if !OWN.iter().any(has) && SVIX.iter().any(has) {
+        SVIX
+    } else {
+        OWN
+    }
+}
+
+/// Whether the request carries a signature, right or wrong.
+pub(crate) fn is_signed(received: &Received<'_>) -> bool {
+    let [_, _, signature] = names(received);
+    (received.headers)(signature).is_some()
+}
+
+/// What the request says identifies it.
+pub(crate) fn id<'a>(received: &Received<'a>) -> Option<&'a str> {
+    let [id, _, _] = names(received);
+    (received.headers)(id)
+}
+
 pub(crate) fn verify_signature(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
-    let id = received.header(ID)?;
-    let timestamp = received.header(TIMESTAMP)?;
-    let given = received.header(SIGNATURE)?;
-    received.check_unix_age(TIMESTAMP, timestamp)?;
+    let [id_name, timestamp_name, signature_name] = names(received);
+    let id = received.header(id_name)?;
+    let timestamp = received.header(timestamp_name)?;
+    let given = received.header(signature_name)?;
+    received.check_unix_age(timestamp_name, timestamp)?;
     if secret.starts_with(WHPK) {
         return verify_asymmetric(received, [id, timestamp, given], secret);
     }
@@ -243,21 +269,21 @@ fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
     let body: Body<'_> = serde_json::from_slice(received.body)
         .map_err(|_| VerifyError::BadBody("expected a JSON object with the member type"))?;
     Ok(Verified {
-        id: received.header(ID)?.to_owned(),
+        id: id(received).unwrap_or_default().to_owned(),
         event_type: body.event_type,
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(received: &Received<'_>, _: &Taker<'_>) -> Result<Submissions, ParseError> {
     let expected = "expected a JSON object with the members type, timestamp and data";
     let body: Body<'_> =
         serde_json::from_slice(received.body).map_err(|_| ParseError::BadBody(expected))?;
     let submitted = Submitted {
-        id: (received.headers)(ID),
+        id: id(received),
         name: &body.event_type,
         occurred_at: body.timestamp.as_deref(),
         data: body.data.map_or(b"{}", |data| data.get().as_bytes()),
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
 }

@@ -1,6 +1,6 @@
 //! Stripe's format for license events: a snapshot event, signed with its time.
 
-use model::{Environment, FieldError, Submission};
+use model::{Environment, FieldError, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,7 +12,9 @@ use crate::formats::Format;
 use crate::hmac_sha256::same;
 use crate::names::Names;
 use crate::profile::{OptionDoc, option};
-use crate::request::{ParseError, Received, RenderError, Rendered, Verified, VerifyError};
+use crate::request::{
+    ParseError, Received, RenderError, Rendered, Submissions, Taker, Verified, VerifyError,
+};
 use crate::submitted::{Submitted, rfc3339};
 use crate::{Delivered, options, subject, whole_secret};
 
@@ -182,7 +184,8 @@ fn verify(received: &Received<'_>, secret: &str) -> Result<(), VerifyError> {
     if values("v1").next().is_none() {
         return Err(bad);
     }
-    received.check_unix_age(SIGNATURE, timestamp)?;
+    let sent_at = timestamp.parse().map_err(|_| bad)?;
+    received.check_not_old(Timestamp::from_seconds(sent_at))?;
     let expected = signature(secret, timestamp, received.body);
     if values("v1").any(|signature| same(&expected, signature)) {
         Ok(())
@@ -213,26 +216,32 @@ fn identify(received: &Received<'_>) -> Result<Verified, VerifyError> {
     })
 }
 
-fn parse(received: &Received<'_>) -> Result<Vec<Submission>, ParseError> {
+fn parse(received: &Received<'_>, taker: &Taker<'_>) -> Result<Submissions, ParseError> {
     let bad = |_| ParseError::BadBody(EXPECTED);
     let body: Body<'_> = serde_json::from_slice(received.body).map_err(bad)?;
     let data: Members<'_> = serde_json::from_str(body.data.get()).map_err(bad)?;
     let canonical = canonical(&data, subject::of(&body.event_type));
-    let environment = body.livemode.map(|livemode| match livemode {
-        true => Environment::Production.as_str(),
-        // There is no telling which of the others it is.
-        false => Environment::Staging.as_str(),
-    });
+    let environment = body.livemode.map(|is_live| environment(is_live, taker));
     let created = body.created.map(rfc3339);
     let submitted = Submitted {
         id: Some(&body.id),
         name: &body.event_type,
         occurred_at: created.as_deref(),
-        environment,
+        environment: environment.map(Environment::as_str),
         data: canonical.as_deref().unwrap_or(body.data.get().as_bytes()),
         ..Submitted::default()
     };
-    Ok(vec![submitted.submit(&FORMAT.names)?])
+    Ok(vec![submitted.submit(&FORMAT.names)])
+}
+
+/// What is not live is one of the others: whichever is expected.
+fn environment(is_live: bool, taker: &Taker<'_>) -> Environment {
+    let production = Environment::Production;
+    match taker.environment.filter(|expected| *expected != production) {
+        _ if is_live => production,
+        Some(expected) => expected,
+        None => Environment::Staging,
+    }
 }
 
 /// Canonical `data`, if it is the same object when it is sent again.

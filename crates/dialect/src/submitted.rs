@@ -1,12 +1,17 @@
 //! From a dialect's body to a submission: the canonical event is written as JSON and read as any
 //! producer's would be, so that all its checks hold.
 
-use model::{Submission, Timestamp};
+use std::borrow::Cow;
+
+use model::{Environment, Submission, Timestamp};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::compact::Object;
+use crate::data::text;
 use crate::hmac_sha256::hex;
 use crate::names::Names;
-use crate::request::ParseError;
+use crate::request::{ParseError, Received};
 
 /// The members of a canonical event.
 #[derive(Debug, Default)]
@@ -28,7 +33,7 @@ impl Submitted<'_> {
             .ok_or_else(|| ParseError::UnknownName(named(self.name)))?;
         let mut out = Vec::with_capacity(self.data.len() + 256);
         let mut members = Object::begin(&mut out);
-        let id = self.id.map(event_id);
+        let id = self.event_id();
         for (name, value) in [
             ("id", id.as_deref()),
             ("type", Some(event_type)),
@@ -44,6 +49,21 @@ impl Submitted<'_> {
         members.end();
         Ok(Submission::parse(&out)?)
     }
+
+    /// The sender's id where it can be one of ours; else its digest, which is as much its own. An
+    /// empty one tells nothing apart, so that what happened has to.
+    fn event_id(&self) -> Option<Cow<'_, str>> {
+        let id = self.id?;
+        if id.is_empty() {
+            let when = self.occurred_at.unwrap_or_default();
+            let parts = [self.name.as_bytes(), when.as_bytes(), self.data];
+            return Some(digest_id(&parts).into());
+        }
+        Some(match model::EventId::new(id) {
+            Ok(_) => id.into(),
+            Err(_) => digest_id(&[id.as_bytes()]).into(),
+        })
+    }
 }
 
 /// Characters of an unknown name that are repeated to the person who reads of it.
@@ -56,23 +76,48 @@ fn named(name: &str) -> String {
         .collect()
 }
 
-/// The sender's id where it can be one of ours; else its digest, which is as much its own.
-fn event_id(id: &str) -> std::borrow::Cow<'_, str> {
-    use sha2::{Digest as _, Sha256};
-    match model::EventId::new(id) {
-        Ok(_) => id.into(),
-        Err(_) => digest_id(&Sha256::digest(id.as_bytes())).into(),
+/// The id of an event whose sender gives none. The same body is the same event: for ever if it is
+/// dated, else for as long as a sender may go on trying, and what happens again later is another.
+pub(crate) fn body_id(received: &Received<'_>, is_dated: bool) -> String {
+    let period = received.now.as_seconds().div_euclid(UNDATED_PERIOD_S);
+    let period = period.to_be_bytes();
+    match is_dated {
+        true => digest_id(&[received.body]),
+        false => digest_id(&[received.body, &period]),
     }
 }
 
-/// The id of an event whose sender gives none: the same body is the same event.
-pub(crate) fn body_id(body: &[u8]) -> String {
-    use sha2::{Digest as _, Sha256};
-    digest_id(&Sha256::digest(body))
+/// Longer than the retries of any sender whose bodies have neither id nor time: of those that one
+/// boundary parts, the event comes twice.
+const UNDATED_PERIOD_S: i64 = 6 * 60 * 60;
+
+/// An id that follows from these parts, all of them.
+pub(crate) fn digest_id(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            hash.update([0]);
+        }
+        hash.update(part);
+    }
+    format!("sha256:{}", &hex(&hash.finalize())[..DIGEST_DIGITS])
 }
 
-fn digest_id(digest: &[u8]) -> String {
-    format!("sha256:{}", hex(&digest[..16]))
+const DIGEST_DIGITS: usize = 32;
+
+/// A time whose form no document of the system states: what cannot be read is no time.
+pub(crate) fn any_time(raw: Option<&RawValue>) -> Option<String> {
+    let raw = raw?;
+    let time = match raw.get().parse() {
+        Ok(seconds) => rfc3339(seconds),
+        Err(_) => text(raw)?.into_owned(),
+    };
+    time.parse::<Timestamp>().is_ok().then_some(time)
+}
+
+/// An environment in any spelling: what cannot be read is none.
+pub(crate) fn any_environment(raw: Option<&RawValue>) -> Option<Environment> {
+    text(raw?)?.to_ascii_lowercase().parse().ok()
 }
 
 /// Seconds since 1970 as RFC 3339.

@@ -51,3 +51,15 @@ pub(crate) fn check(secret: &str) -> Result<(), &'static str> {
         Err("must be 8 to 256 bytes of printable text, without spaces around it")
     }
 }
+
+/// Bytes of a secret that another system made.
+const GIVEN_BYTES: std::ops::RangeInclusive<usize> = 1..=256;
+
+/// Whether requests can be verified with a secret that another system made by its own rules.
+pub(crate) fn check_given(secret: &str) -> Result<(), &'static str> {
+    if GIVEN_BYTES.contains(&secret.len()) && !secret.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err("must be 1 to 256 bytes without control characters")
+    }
+}

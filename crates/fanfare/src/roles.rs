@@ -137,6 +137,7 @@ impl Running {
         let ingest = ingest::router(IngestState {
             acceptor,
             directory: Arc::clone(&wired.directory),
+            public_url: wired.settings.public_url.clone(),
         });
         api.merge(ingest)
     }

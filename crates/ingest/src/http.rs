@@ -34,6 +34,8 @@ const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct IngestState {
     pub acceptor: Arc<Acceptor>,
     pub directory: Arc<Directory>,
+    /// Where the routes are reached from outside, if that is known.
+    pub public_url: Option<String>,
 }
 
 impl FromRef<IngestState> for Arc<Directory> {

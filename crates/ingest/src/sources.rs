@@ -60,7 +60,7 @@ pub(crate) async fn take_in(
         state: &state,
         source: &source,
         dialect,
-        target: uri.path_and_query().map_or("/", |target| target.as_str()),
+        uri: &uri,
         headers: &headers,
         now: ambient::now(),
     };

@@ -65,6 +65,7 @@ impl Receiver {
         };
         let received = Received {
             target: request.target,
+            url: None,
             headers: &|name: &str| headers.get(name).and_then(|value| value.to_str().ok()),
             body: request.body,
             now: request.received_at,

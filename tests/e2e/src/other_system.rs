@@ -41,7 +41,7 @@ impl OtherSystem {
         let license_data = json!({"license": {"id": license}});
         let body = match self.dialect {
             "standard" => json!({"type": event_type, "timestamp": at, "data": license_data}),
-            "cloudevents" => json!({"specversion": "1.0", "id": id, "source": "/licenses",
+            "cloudevents" => json!({"specversion": "1.0", "id": id, "source": "/tenants/theirs",
                 "type": event_type, "time": at, "data": license_data}),
             "keyport" => {
                 json!({"id": id, "type": event_type, "created": at, "data": license_data})

@@ -237,7 +237,7 @@ async fn what_the_sender_leaves_out_is_completed(mode: Mode) -> Result<()> {
     let sender = OtherSystem::new(&client, "cloudevents", settings).await?;
     let webhook = sender.webhook("license.expired", "left-out", "lic_1");
     sender.send(webhook).await?.expect(200)?;
-    let said = json!({"specversion": "1.0", "id": "said", "source": "/licenses", "data": {},
+    let said = json!({"specversion": "1.0", "id": "said", "source": "/tenants/theirs", "data": {},
         "type": "license.expired", "environment": "production", "product": "theirs"});
     let said = sender.sign("said", said.to_string());
     sender.send(said).await?.expect(200)?;

@@ -1,22 +1,29 @@
 use std::collections::BTreeMap;
 
 use broker::{Destination, Incoming, Publication};
-use dialect::{Dialect, Received};
+use dialect::{Dialect, Received, Taker};
 use model::{EventForm, EventId, EventLimits, EventType, Source, Submission, TenantId, is_test};
 use store::Snapshot;
 
 use super::rejected::tenant_of;
 
-/// What a publisher would have sent, had it known better: several events, where a request to a
-/// source had them.
-pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Vec<Publication>, String> {
+/// What a publisher would have sent, had it known better.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// Several, where a request to a source had them.
+    pub(super) events: Vec<Publication>,
+    /// Why something in the request is still no event, if so: it has to stay.
+    pub(super) unread: Option<String>,
+}
+
+pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Again, String> {
     let tenant = tenant_of(&message.headers).ok_or("it names no tenant")?;
     let tenant = TenantId::new(tenant)
         .ok()
         .filter(|tenant| snapshot.tenant(tenant).is_some())
         .ok_or("it names a tenant that does not exist")?;
     if let Some(source) = &message.headers.source {
-        return from_source(message, &tenant, find(source, &tenant, snapshot)?);
+        return from_source(message, find(source, &tenant, snapshot)?, snapshot);
     }
     let content_type = message.headers.content_type.as_deref().unwrap_or_default();
     let body = match EventForm::of(content_type) {
@@ -49,7 +56,10 @@ pub(super) fn again(message: &Incoming, snapshot: &Snapshot) -> Result<Vec<Publi
         id,
         trace: None,
     };
-    Ok(vec![Publication { to, body }])
+    Ok(Again {
+        events: vec![Publication { to, body }],
+        unread: None,
+    })
 }
 
 fn find<'s>(
@@ -65,45 +75,61 @@ fn find<'s>(
 }
 
 /// Reads a request once more as its source would. It was verified when it came.
-fn from_source(
-    message: &Incoming,
-    tenant: &TenantId,
-    source: &Source,
-) -> Result<Vec<Publication>, String> {
+fn from_source(message: &Incoming, source: &Source, snapshot: &Snapshot) -> Result<Again, String> {
     let dialect = Dialect::from_name(&source.dialect)
         .ok_or("this version does not know its source's dialect")?;
     let kept = message.headers.source_headers.as_deref().unwrap_or("{}");
     let kept: BTreeMap<String, String> =
         serde_json::from_str(kept).map_err(|_| "its headers cannot be read")?;
-    let now = ambient::now();
+    let came_at = message.headers.rejected_at.as_deref();
+    let came_at = came_at.and_then(|time| time.parse().ok());
     let find = |name: &str| kept.get(name).map(String::as_str);
     let received = Received {
         target: "/",
+        url: None,
         headers: &find,
         body: &message.body,
-        now,
+        now: came_at.unwrap_or_else(ambient::now),
+    };
+    let taker = Taker {
+        knows: &|name| snapshot.knows_event_type(&source.tenant, name),
+        environment: source.environment,
     };
     let submissions = dialect
-        .parse(&received)
+        .parse(&received, &taker)
         .map_err(|error| error.to_string())?;
-    let events = submissions
-        .into_iter()
-        .filter(|submission| !is_test(&submission.event_type))
-        .map(|submission| {
-            let mut submission = source.complete(submission);
-            let given = submission.id.take();
-            let id = given.unwrap_or_else(|| EventId::generate(now, ambient::random_id()));
-            submission.id = Some(id.clone());
-            let to = Destination::Events {
-                tenant: tenant.clone(),
-                event_type: submission.event_type.clone(),
-                id,
-                trace: None,
-            };
-            let body = submission.to_json().into();
-            Publication { to, body }
-        });
-    Ok(events.collect())
+    let mut events = Vec::with_capacity(submissions.len());
+    let mut unread = None;
+    for submission in submissions {
+        match submission {
+            Ok(event) if is_test(&event.event_type) => {}
+            Ok(event) => events.push(source.complete(event)),
+            Err(error) => unread = unread.or(Some(error.to_string())),
+        }
+    }
+    if unread.is_some() {
+        // What is refused again comes back by itself, each time that the request is sent again.
+        events.retain(|event| (taker.knows)(event.event_type.as_str()));
+    }
+    let publish = |event| publication(event, &source.tenant);
+    Ok(Again {
+        events: events.into_iter().map(publish).collect(),
+        unread,
+    })
+}
+
+fn publication(mut event: Submission, tenant: &TenantId) -> Publication {
+    let generated = || EventId::generate(ambient::now(), ambient::random_id());
+    let id = event.id.take().unwrap_or_else(generated);
+    event.id = Some(id.clone());
+    let to = Destination::Events {
+        tenant: tenant.clone(),
+        event_type: event.event_type.clone(),
+        id,
+        trace: None,
+    };
+    let body = event.to_json().into();
+    Publication { to, body }
 }
 
 /// What of the envelope the body shows, if it can be read so far.

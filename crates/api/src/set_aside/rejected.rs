@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::{ApiError, Json, JsonOrDefault, Listed, Page, PageParams, Principal, Problems};
 
-use super::again::again;
+use super::again::{Again, again};
 use super::list;
 use super::look::{Look, TAKEN_AT_ONCE, broker_away};
 use crate::app::App;
@@ -131,7 +131,7 @@ impl Choice {
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct SentAgainView {
     sent: usize,
-    /// Those that cannot be sent again stay where they are.
+    /// Those that cannot be sent again, or not whole, stay where they are.
     refused: Vec<RefusedView>,
 }
 
@@ -139,6 +139,15 @@ struct SentAgainView {
 struct RefusedView {
     message_id: Option<String>,
     detail: String,
+}
+
+impl RefusedView {
+    fn of(headers: &Headers, detail: String) -> Self {
+        Self {
+            message_id: headers.message_id.clone(),
+            detail,
+        }
+    }
 }
 
 /// Publishes rejected events to `license.events` once more, oldest first: after an event type was
@@ -169,13 +178,19 @@ async fn send_again(
             continue;
         }
         match again(&message, &snapshot) {
-            Ok(events) => {
+            Ok(Again { events, unread }) => {
                 sending.publications.extend(events);
-                sending.acks.push(message.ack);
+                match unread {
+                    None => sending.acks.push(message.ack),
+                    Some(detail) => {
+                        let refused = RefusedView::of(&message.headers, detail);
+                        view.refused.push(refused);
+                        look.keep(message.ack);
+                    }
+                }
             }
             Err(detail) => {
-                let message_id = message.headers.message_id;
-                view.refused.push(RefusedView { message_id, detail });
+                view.refused.push(RefusedView::of(&message.headers, detail));
                 look.keep(message.ack);
             }
         }

@@ -70,6 +70,7 @@ fn verifies(request: &Received, secret: &Value) -> bool {
             &secret,
             &dialect::Received {
                 target: &request.path,
+                url: None,
                 headers: &header,
                 body: &request.body,
                 now: ambient::now(),
@@ -155,6 +156,7 @@ async fn a_new_hook_of_githubs_format_is_greeted_with_a_ping_beside_the_answer()
     let headers = |name: &str| ping.header(name);
     let received = dialect::Received {
         target: &ping.path,
+        url: None,
         headers: &headers,
         body: &ping.body,
         now: ambient::now(),

@@ -26,6 +26,7 @@ fn verifies(dialect: Dialect, key: &Value, request: &Received) -> bool {
     let headers = |name: &str| request.header(name);
     let received = dialect::Received {
         target: &request.path,
+        url: None,
         headers: &headers,
         body: &request.body,
         now: ambient::now(),

@@ -68,6 +68,12 @@ async fn every_mistake_in_a_source_is_named() {
     assert_eq!(refused(wrong).await, ["/public_key"]);
     let wrong = json!({"dialect": "keyport", "public_key": "x"});
     assert_eq!(refused(wrong).await, ["/public_key"]);
+    let other_systems = "It's a Secret to Everybody";
+    source(&api, json!({"dialect": "github", "secret": other_systems})).await;
+    let short = source(&api, json!({"dialect": "github", "secret": "tiny"})).await;
+    assert_eq!(short["secret_hint"], "…");
+    let wrong = json!({"dialect": "github", "secret": "x".repeat(257)});
+    assert_eq!(refused(wrong).await, ["/secret"]);
     let wrong = json!({"dialect": "standard", "url": "https://example.com"});
     assert_eq!(refused(wrong).await, ["/url"]);
 }
@@ -215,6 +221,30 @@ async fn a_webhook_that_was_set_aside_is_read_by_its_source_once_more() {
     assert_eq!(message.headers.tenant.as_deref(), Some(ACME));
     assert_eq!(message.headers.message_id.as_deref(), Some("theirs-1"));
     message.ack.ack();
+}
+
+#[tokio::test]
+async fn of_a_batch_that_was_set_aside_the_good_events_are_sent_again_and_the_rest_stays() {
+    let api = Api::start().await;
+    let made = source(&api, json!({"dialect": "traffic"})).await;
+    let source_id = made["id"].as_str().unwrap();
+    let event = |id: &str, name: &str| json!({"id": id, "type": name, "data": {}});
+    let body = json!({"id": "b", "type": "events.batch", "data": {"events": [
+        event("e1", "license.teleported"), event("e2", "license.created"), 7,
+    ]}});
+    set_aside(&api, ACME, source_id, &body.to_string()).await;
+    let answer = post(&api.acme, "/v1/rejected/retry", &json!({}), 202).await;
+    assert_eq!(answer["sent"], 0, "{answer}");
+    let detail = answer["refused"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("license.teleported"), "{answer}");
+    let mut intake = api.broker.consume(Queue::Intake, 10);
+    let message = tokio::time::timeout(SOON, intake.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(message.headers.message_id.as_deref(), Some("e2"));
+    message.ack.ack();
+    assert_eq!(items(&get(&api.acme, "/v1/rejected", 200).await).len(), 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
-use dialect::{Delivered, Dialect, RenderError, Rendered, SigningKeys};
-use model::{DeliveryId, Event};
+use dialect::{Delivered, Dialect, RenderError, Rendered, SigningKeys, Taker, VerifyError};
+use model::{DeliveryId, Event, Submission};
 use serde_json::{Value, json};
 
-use crate::fixture::{NOW, SECRET, body, endpoint, event, header, verify};
+use crate::fixture::{
+    NOW, SECRET, body, endpoint, event, header, parse, parse_one, received, verify,
+};
 use crate::vectors::{check, vector};
 
 const DATA: &str = r#"{"id":"lic_7f3a","key":"****-IJKL","customer":{"email":"zoë@example.com"}}"#;
@@ -151,4 +153,126 @@ fn options_are_checked_whatever_stands_beside_them() {
             assert_eq!(check(&options).is_empty(), good, "{options}");
         }
     }
+}
+
+const STRUCTURED: &str = "application/cloudevents+json";
+
+/// Reads one event with this id and source.
+fn read(id: &str, source: &str) -> Submission {
+    let body = json!({"specversion": "1.0", "id": id, "source": source,
+        "type": "license.created", "data": {"n": 1}});
+    let headers = |name: &str| (name == "content-type").then_some(STRUCTURED);
+    let body = body.to_string();
+    let structured = parse_one(
+        Dialect::CloudEvents,
+        &received(&headers, body.as_bytes(), NOW),
+    );
+    let headers = |name: &str| match name {
+        "ce-specversion" => Some("1.0"),
+        "ce-id" => Some(id),
+        "ce-source" => Some(source),
+        "ce-type" => Some("license.created"),
+        _ => None,
+    };
+    let binary = parse_one(
+        Dialect::CloudEvents,
+        &received(&headers, br#"{"n":1}"#, NOW),
+    );
+    assert_eq!(structured.id, binary.id);
+    assert_eq!(structured.product, binary.product);
+    assert_eq!(structured.data.get(), r#"{"n":1}"#);
+    structured
+}
+
+#[test]
+fn an_id_tells_events_apart_within_its_source_alone() {
+    let id = |id: &str, source: &str| read(id, source).id.unwrap().to_string();
+    assert_eq!(id("evt_1", "/tenants/acme/products/p"), "evt_1");
+    assert_eq!(id("evt_1", "/licenses"), id("evt_1", "/licenses"));
+    assert_ne!(id("evt_1", "/licenses"), id("evt_1", "/orders"));
+    assert_ne!(id("evt_1", "/licenses"), id("evt_2", "/licenses"));
+    for foreign in ["1234.5678", "ö", "a b"] {
+        assert!(id(foreign, "/tenants/acme").starts_with("sha256:"));
+    }
+}
+
+#[test]
+fn a_product_is_read_from_a_source_of_ours_if_it_can_be_one() {
+    let product = |source: &str| read("e", source).product;
+    assert_eq!(product("/tenants/a/products/p%20q").as_deref(), Some("p q"));
+    let long = "x".repeat(257);
+    for none in [
+        "/tenants/a/products/",
+        "/tenants/a/products/%01",
+        "/products/p",
+    ] {
+        assert_eq!(product(none), None, "{none}");
+    }
+    assert_eq!(product(&format!("/tenants/a/products/{long}")), None);
+    let headers = |name: &str| match name {
+        "ce-specversion" => Some("1.0"),
+        "ce-id" | "ce-source" => Some("e"),
+        "ce-type" => Some("license.created"),
+        "ce-product" => Some("%01"),
+        _ => None,
+    };
+    let [refused] = parse(Dialect::CloudEvents, &received(&headers, b"{}", NOW))
+        .try_into()
+        .unwrap();
+    assert!(refused.unwrap_err().to_string().contains("/product"));
+}
+
+#[test]
+fn a_type_is_known_behind_a_prefix_if_the_tenant_knows_it() {
+    let body =
+        br#"[{"specversion":"1.0","id":"e","source":"/s","type":"com.x.seat.assigned","data":{}},
+        {"specversion":"1.0","id":"f","source":"/s","type":"com.x.license.created","data":[]},
+        {"specversion":"1.0","id":"g","source":"/s","type":"com.x.license.created","data":{}}]"#;
+    let media_type = "Application/CloudEvents-Batch+JSON; charset=utf-8";
+    let headers = |name: &str| (name == "content-type").then_some(media_type);
+    let taker = Taker {
+        knows: &|name| name == "seat.assigned" || model::is_catalogued(name),
+        environment: None,
+    };
+    let events = Dialect::CloudEvents.parse(&received(&headers, body, NOW), &taker);
+    let types: Vec<_> = events
+        .unwrap()
+        .into_iter()
+        .map(|event| event.ok().map(|event| event.event_type.to_string()))
+        .collect();
+    let expected = [Some("seat.assigned"), None, Some("license.created")];
+    assert_eq!(types, expected.map(|name| name.map(str::to_owned)));
+}
+
+#[test]
+fn the_secret_may_be_shown_where_nothing_is_signed() {
+    let secret = "a token of theirs";
+    let body =
+        br#"{"specversion":"1.0","id":"e","source":"/s","type":"license.created","data":{}}"#;
+    let verify = |authorization: Option<&str>, target: &str, signature: Option<&str>| {
+        let headers = |name: &str| match name {
+            "content-type" => Some(STRUCTURED),
+            "authorization" => authorization,
+            "webhook-signature" => signature,
+            _ => None,
+        };
+        let mut request = received(&headers, body, NOW);
+        request.target = target;
+        let verified = Dialect::CloudEvents.verify(&secret.into(), &request);
+        verified.map(|verified| verified.id)
+    };
+    let shown = format!("bearer {secret}");
+    let query = "/in?a=b&access_token=a%20token+of%20theirs";
+    assert_eq!(verify(Some(&shown), "/in", None), Ok("e".to_owned()));
+    assert_eq!(verify(None, query, None), Ok("e".to_owned()));
+    let mismatch = Err(VerifyError::SignatureMismatch);
+    assert_eq!(verify(Some("Bearer other"), query, None), mismatch);
+    assert_eq!(verify(None, "/in?access_token=", None), mismatch);
+    let missing = Err(VerifyError::MissingHeader("webhook-id"));
+    assert_eq!(verify(None, "/in", None), missing);
+    assert_eq!(
+        verify(Some(&format!("Basic {secret}")), "/in", None),
+        missing
+    );
+    assert_eq!(verify(Some(&shown), query, Some("v1,AAAA")), missing);
 }

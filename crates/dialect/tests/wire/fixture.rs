@@ -3,11 +3,12 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use dialect::{
-    Delivered, Dialect, Received, RenderError, Rendered, SigningKeys, Verified, VerifyError,
+    Delivered, Dialect, Received, RenderError, Rendered, SigningKeys, Submissions, Taker, Verified,
+    VerifyError,
 };
 use model::{
     DeliveryId, Endpoint, EndpointId, EndpointSecret, Environment, Event, EventId, KeyAlgorithm,
-    SigningKey, TenantId, Timestamp,
+    SigningKey, Submission, TenantId, Timestamp,
 };
 use secrecy::SecretString;
 use serde_json::value::RawValue;
@@ -129,10 +130,27 @@ pub(crate) fn received<'a>(
 ) -> Received<'a> {
     Received {
         target: "/hooks",
+        url: None,
         headers,
         body,
         now,
     }
+}
+
+/// What a tenant without event types of its own makes of a request.
+pub(crate) fn parse(dialect: Dialect, received: &Received<'_>) -> Submissions {
+    let taker = Taker {
+        knows: &model::is_catalogued,
+        environment: None,
+    };
+    dialect.parse(received, &taker).unwrap()
+}
+
+/// The same of a request with one event.
+#[track_caller]
+pub(crate) fn parse_one(dialect: Dialect, received: &Received<'_>) -> Submission {
+    let [read] = parse(dialect, received).try_into().unwrap();
+    read.unwrap()
 }
 
 pub(crate) fn body(rendered: &Rendered) -> &str {
@@ -152,6 +170,15 @@ pub(crate) fn key(endpoint: &Endpoint, secret: &str) -> String {
         }
         _ => secret.to_owned(),
     }
+}
+
+/// Lower-case hexadecimal of the HMAC-SHA256 of a body.
+pub(crate) fn hex_code(secret: &str, body: &str) -> String {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let code = mac.finalize().into_bytes();
+    code.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a header is the signature, or covered by it: then no other value verifies.

@@ -1,8 +1,12 @@
+use std::time::Duration;
+
 use dialect::{Delivered, Dialect, Rendered, SigningKeys, VerifyError};
-use model::{DeliveryId, EndpointId, Event};
+use model::{DeliveryId, EndpointId, Environment, Event};
 use serde_json::{Value, json};
 
-use crate::fixture::{NOW, SECRET, body, endpoint, event, header, received, render, verify};
+use crate::fixture::{
+    NOW, SECRET, body, endpoint, event, header, parse_one, received, render, verify,
+};
 use crate::vectors::{check, vector};
 
 const DIALECT: Dialect = Dialect::GetKeyManager;
@@ -77,8 +81,51 @@ fn what_was_flat_is_read_back_in_its_parts() {
         r#"{"product":{"id":"prod_1","name":"Tool"},"actor":{"id":"usr_1"},"reason":"sold"}"#;
     let rendered = rendered(&event("product.updated", data), json!({}));
     let headers = |name: &str| header(&rendered, name);
-    let read = DIALECT.parse(&received(&headers, &rendered.body, NOW));
-    assert_eq!(read.unwrap()[0].data.get(), data);
+    let read = parse_one(DIALECT, &received(&headers, &rendered.body, NOW));
+    assert_eq!(read.data.get(), data);
+}
+
+#[test]
+fn what_happens_again_hours_later_is_another_event_where_the_body_tells_nothing() {
+    let id = |body: &str, at: u64| {
+        let now = NOW.plus(Duration::from_secs(at));
+        let request = received(&|_| None, body.as_bytes(), now);
+        let read = parse_one(DIALECT, &request).id.unwrap();
+        assert_eq!(read.as_str(), DIALECT.identify(&request).unwrap().id);
+        read
+    };
+    let documented = r#"{"event":"license.created","payload":{"id":7},"webhook_id":"w"}"#;
+    // The system's retries are over after 81 minutes.
+    assert_eq!(id(documented, 0), id(documented, 81 * 60));
+    assert_ne!(id(documented, 0), id(documented, 12 * 60 * 60));
+    let dated = documented.replace(r#""webhook_id""#, r#""timestamp":"t","webhook_id""#);
+    assert_eq!(id(&dated, 0), id(&dated, 12 * 60 * 60));
+}
+
+#[test]
+fn what_no_document_of_the_system_states_is_read_in_any_form() {
+    for (told, environment, occurred_at) in [
+        (
+            r#""environment":"Staging","timestamp":1776254400"#,
+            Some(Environment::Staging),
+            Some(NOW),
+        ),
+        (r#""environment":"eu-1","timestamp":"soon""#, None, None),
+        (
+            r#""environment":7,"timestamp":{},"delivery_id":7"#,
+            None,
+            None,
+        ),
+    ] {
+        let body = format!(r#"{{"event":"license.created","payload":{{"id":7}},{told}}}"#);
+        let read = parse_one(DIALECT, &received(&|_| None, body.as_bytes(), NOW));
+        assert_eq!(
+            (read.environment, read.occurred_at),
+            (environment, occurred_at),
+            "{told}"
+        );
+        assert_eq!(read.license.as_deref(), Some("7"));
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@ use model::{DeliveryId, EndpointId, Event, Submission};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::fixture::{NOW, SECRET, body, endpoint, event, header, received, render, verify};
+use crate::fixture::{
+    NOW, SECRET, body, endpoint, event, header, parse_one, received, render, verify,
+};
 use crate::vectors::{check, vector};
 
 fn rendered(event: &Event) -> Rendered {
@@ -17,8 +19,7 @@ fn rendered(event: &Event) -> Rendered {
 
 fn parse(rendered: &Rendered) -> Submission {
     let headers = |name: &str| header(rendered, name);
-    let read = Dialect::GitHub.parse(&received(&headers, &rendered.body, NOW));
-    read.unwrap().remove(0)
+    parse_one(Dialect::GitHub, &received(&headers, &rendered.body, NOW))
 }
 
 #[test]
@@ -77,6 +78,19 @@ fn the_documented_known_answer_verifies() {
         verdict(&signature[7..], b"Hello, World!"),
         VerifyError::BadHeader { .. }
     ));
+}
+
+#[test]
+fn a_hook_that_sends_forms_is_told_what_to_change() {
+    for (content_type, says) in [
+        ("application/x-www-form-urlencoded", "content type"),
+        ("application/json", "a JSON object"),
+    ] {
+        let headers = |name: &str| (name == "content-type").then_some(content_type);
+        let request = received(&headers, b"payload=%7B%7D", NOW);
+        let error = Dialect::GitHub.identify(&request).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]

@@ -42,11 +42,39 @@ fn verify(
     };
     let received = Received {
         target,
+        url: None,
         headers: &headers,
         body: &rendered.body,
         now,
     };
     Dialect::Keygen.verify(&SecretString::from(key), &received)
+}
+
+#[test]
+fn behind_a_proxy_the_url_that_the_sender_was_told_counts() {
+    let endpoint = keygen(json!({}));
+    let rendered = render(Dialect::Keygen, &event("license.created", "{}"), &endpoint).unwrap();
+    let verify = |url: Option<&str>| {
+        let url = url.map(|url| url.parse().unwrap());
+        let headers = |name: &str| match name {
+            "host" => Some("10.0.0.7:8080"),
+            name => header(&rendered, name),
+        };
+        let received = Received {
+            target: "/in",
+            url: url.as_ref(),
+            headers: &headers,
+            body: &rendered.body,
+            now: NOW,
+        };
+        let key = public_key(KeyAlgorithm::Ed25519);
+        Dialect::Keygen.verify(&SecretString::from(key), &received)
+    };
+    let told = endpoint.url.as_str();
+    assert!(verify(Some(told)).is_ok());
+    assert_eq!(verify(None), Err(VerifyError::SignatureMismatch));
+    let another = Some("https://another.example/hooks");
+    assert_eq!(verify(another), Err(VerifyError::SignatureMismatch));
 }
 
 /// The vector's event, with this data.
@@ -114,6 +142,7 @@ fn the_other_algorithms_requests_verify() {
         };
         let received = Received {
             target: "/webhooks/keygen?tenant=acme",
+            url: None,
             headers: &find,
             body: vector.body_utf8.as_bytes(),
             now: NOW,
@@ -325,6 +354,38 @@ fn keys_are_published_as_receivers_take_them() {
     let mut damaged = signing_key(KeyAlgorithm::Ed25519);
     damaged.private_key = vec![1, 2, 3].into();
     assert!(SigningKeys::read(&[damaged]).is_err());
+}
+
+#[test]
+fn public_keys_are_read_in_every_form_they_are_published_in() {
+    let check = Dialect::Keygen.profile().check_public_key.unwrap();
+    for algorithm in KeyAlgorithm::ALL {
+        let pem = public_key(*algorithm);
+        let lines = pem.lines().filter(|line| !line.starts_with('-'));
+        let der: String = lines.collect();
+        for form in [
+            pem.clone(),
+            der.clone(),
+            format!("\n {der} \n"),
+            format!(" {pem}\n"),
+        ] {
+            assert_eq!(check(&form), Ok(()), "{form}");
+        }
+    }
+    use rsa::pkcs1::EncodeRsaPublicKey as _;
+    let rsa = rsa::RsaPublicKey::from_public_key_pem(&public_key(KeyAlgorithm::Rsa)).unwrap();
+    assert_eq!(
+        check(&rsa.to_pkcs1_pem(Default::default()).unwrap()),
+        Ok(())
+    );
+    let hex = "03A107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531B8";
+    assert_eq!(check(hex), Ok(()));
+    for wrong in [&hex[2..], "", "AAAA", "a secret"] {
+        assert!(check(wrong).is_err(), "{wrong}");
+    }
+    // A secret of Standard Webhooks may have 64 hexadecimal digits.
+    let check = Dialect::Standard.profile().check_public_key.unwrap();
+    assert!(check(hex).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use dialect::Dialect;
 use model::{CATALOG, Event};
 use serde_json::{Map, Value, json};
 
-use crate::fixture::{NOW, body, event, header, received, render};
+use crate::fixture::{NOW, body, event, header, parse, parse_one, received, render};
 use crate::keygen::{ACCOUNT, keygen};
 use crate::vectors::vector;
 
@@ -251,7 +251,7 @@ fn attached_resources_are_a_list() {
     let rendered = render(Dialect::Keygen, &event, &keygen(json!({}))).unwrap();
     let headers = |name: &str| header(&rendered, name);
     let request = received(&headers, &rendered.body, NOW);
-    let [read] = Dialect::Keygen.parse(&request).unwrap().try_into().unwrap();
+    let read = parse_one(Dialect::Keygen, &request);
     assert_eq!(read.license.as_deref(), Some("lic_1"));
     let read: Value = serde_json::from_str(read.data.get()).unwrap();
     let expected: Value = serde_json::from_str(data).unwrap();
@@ -262,7 +262,7 @@ fn attached_resources_are_a_list() {
 fn keygens_documents_are_read_as_canonical_events() {
     let vector = vector("keygen-ed25519");
     let request = received(&|_| None, vector.body_utf8.as_bytes(), NOW);
-    let [read] = Dialect::Keygen.parse(&request).unwrap().try_into().unwrap();
+    let read = parse_one(Dialect::Keygen, &request);
     assert_eq!(read.event_type.as_str(), "license.created");
     assert_eq!(
         read.occurred_at.unwrap().to_string(),
@@ -285,7 +285,7 @@ fn read_back(event: &Event, options: Value) -> Event {
     let rendered = render(Dialect::Keygen, event, &keygen(options)).unwrap();
     let headers = |name: &str| header(&rendered, name);
     let request = received(&headers, &rendered.body, NOW);
-    let [read] = Dialect::Keygen.parse(&request).unwrap().try_into().unwrap();
+    let read = parse_one(Dialect::Keygen, &request);
     Event {
         data: read.data,
         ..event.clone()
@@ -345,6 +345,37 @@ fn older_versions_have_their_own_names_which_are_read_back() {
         document["data"]["attributes"]["metadata"],
         json!({"a": {"b_c": 1}})
     );
+}
+
+/// Work that grows with the square of the attributes takes minutes here.
+#[test]
+fn documents_with_very_many_attributes_are_read_and_written_at_once() {
+    let started = std::time::Instant::now();
+    let attributes: Vec<_> = (0..60_000).map(|n| format!(r#""a{n}":0"#)).collect();
+    let payload = format!(
+        r#"{{"data":{{"type":"licenses","id":"l","attributes":{{{}}}}}}}"#,
+        attributes.join(",")
+    );
+    let body = json!({"data": {
+        "attributes": {"event": "license.created", "payload": payload},
+        "relationships": {"account": {"data": {"id": ACCOUNT}}},
+        "meta": {"idempotencyToken": "t"},
+    }});
+    let body = body.to_string();
+    let [read] = parse(Dialect::Keygen, &received(&|_| None, body.as_bytes(), NOW))
+        .try_into()
+        .unwrap();
+    assert!(read.unwrap_err().to_string().contains("256 KiB"));
+
+    let members: Vec<_> = (0..60_000).map(|n| format!(r#""a_b{n}":0"#)).collect();
+    let data = format!(r#"{{"license":{{{}}}}}"#, members.join(","));
+    render(
+        Dialect::Keygen,
+        &event("license.created", &data),
+        &keygen(json!({})),
+    )
+    .unwrap();
+    assert!(started.elapsed() < std::time::Duration::from_secs(10));
 }
 
 #[test]

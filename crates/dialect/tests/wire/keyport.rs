@@ -1,6 +1,6 @@
 use dialect::Dialect;
 
-use crate::fixture::{SECRET, body, endpoint, event, render};
+use crate::fixture::{NOW, SECRET, body, endpoint, event, parse_one, received, render};
 
 fn name(event_type: &str, data: &str) -> Option<String> {
     let endpoint = endpoint(Dialect::KeyPort, &[(SECRET, None)]);
@@ -135,6 +135,29 @@ fn data_in_keyports_shape_and_test_data_keep_all_their_members() {
         r#"{"message": "Test event"}"#,
         r#"{"message":"Test event"}"#,
     );
+}
+
+#[test]
+fn what_the_sender_adds_is_read_with_what_is_mapped() {
+    for (created, license, occurred_at) in [
+        (r#""2026-04-15T12:00:00Z""#, r#""lic_1""#, Some(NOW)),
+        ("1776254400", "4711", Some(NOW)),
+        (r#""yesterday""#, r#""lic_1""#, None),
+        (r#"{"at":1}"#, r#""lic_1""#, None),
+    ] {
+        let body = format!(
+            r#"{{"id":"e","type":"license.created","created":{created},"data":{{"license":{{"id":{license},"customer_email":"a@x.example","product_id":42}},"customer":{{"id":"c"}},"activation":"none"}}}}"#
+        );
+        let read = parse_one(Dialect::KeyPort, &received(&|_| None, body.as_bytes(), NOW));
+        assert_eq!(read.occurred_at, occurred_at, "{created}");
+        assert_eq!(read.license.as_deref(), Some(license.trim_matches('"')));
+        assert_eq!(read.product.as_deref(), Some("42"));
+        let id = read.license.unwrap();
+        let expected = format!(
+            r#"{{"license":{{"id":"{id}"}},"customer":{{"email":"a@x.example","id":"c"}},"activation":"none"}}"#
+        );
+        assert_eq!(read.data.get(), expected);
+    }
 }
 
 #[test]

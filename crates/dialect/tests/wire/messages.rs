@@ -1,4 +1,4 @@
-use dialect::{Dialect, ParseError, VerifyError};
+use dialect::{Dialect, ParseError, Taker, VerifyError};
 use model::{Environment, Event};
 use serde_json::{Value, json};
 
@@ -228,7 +228,11 @@ fn messages_carry_no_signature_and_are_not_read_back() {
             Err(VerifyError::Unsigned)
         );
         let headers = |_: &str| None;
-        let read = dialect.parse(&received(&headers, &rendered.body, NOW));
+        let taker = Taker {
+            knows: &|_| true,
+            environment: None,
+        };
+        let read = dialect.parse(&received(&headers, &rendered.body, NOW), &taker);
         assert!(matches!(read, Err(ParseError::BadBody(_))));
         assert!(dialect.check_secret("").is_ok());
     }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use dialect::{Dialect, Rendered};
+use dialect::{Dialect, Rendered, Taker};
 use model::{CATALOG, Endpoint, Event, EventId, Submission};
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use serde_json::value::RawValue;
 
-use crate::fixture::{NOW, endpoint, event, header, key, received, render, verify};
+use crate::fixture::{NOW, endpoint, event, header, key, parse_one, received, render, verify};
 
 /// A request of any dialect about any event it can express, with any texts in its data.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ fn options(dialect: Dialect, at: prop::sample::Index) -> serde_json::Value {
         "cloudevents" => &[
             r#"{}"#,
             r#"{"mode":"binary","type_prefix":"dev.example."}"#,
-            r#"{"mode":"batch","source":"/somewhere","origin":"hooks.example.net"}"#,
+            r#"{"mode":"batch","source":"/tenants/somebody","origin":"hooks.example.net"}"#,
         ],
         "keygen" => &[
             r#"{}"#,
@@ -104,10 +104,9 @@ fn flip(text: &str, at: prop::sample::Index, bit: u8) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn parse(sent: &Sent) -> Vec<Submission> {
+fn parse(sent: &Sent) -> Submission {
     let headers = |name: &str| header(&sent.rendered, name);
-    let received = received(&headers, &sent.rendered.body, NOW);
-    sent.dialect.parse(&received).unwrap()
+    parse_one(sent.dialect, &received(&headers, &sent.rendered.body, NOW))
 }
 
 /// The event that a Fanfare would make of what another one sent.
@@ -154,7 +153,7 @@ proptest! {
     #[test]
     fn what_is_read_back_renders_to_the_same_bytes(sent in sent()) {
         prop_assume!(!is_unsigned(sent.dialect));
-        let [read] = <[Submission; 1]>::try_from(parse(&sent)).unwrap();
+        let read = parse(&sent);
         let again = render(sent.dialect, &read_back(&sent, read), &sent.endpoint).unwrap();
         prop_assert_eq!(
             std::str::from_utf8(&again.body).unwrap(),
@@ -167,7 +166,7 @@ proptest! {
     fn dialects_that_carry_data_whole_give_the_event_back(
         sent in sent_in(&[Dialect::Standard, Dialect::CloudEvents]),
     ) {
-        let [read] = <[Submission; 1]>::try_from(parse(&sent)).unwrap();
+        let read = parse(&sent);
         prop_assert_eq!(read.data.get(), sent.event.data.get());
         prop_assert_eq!(read.id.unwrap(), sent.event.id);
         prop_assert_eq!(read.event_type, sent.event.event_type);
@@ -196,7 +195,12 @@ proptest! {
             tampered.headers[position].1 = flipped;
             prop_assert!(verify(sent.dialect, &sent.key, &tampered, NOW).is_err(), "{}", name);
         }
-        if let Some(flipped) = flip(&sent.key, at, bit) {
+        // Public keys may stand among spaces, and their hexadecimal digits be written in either case.
+        let is_hex = sent.key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_same = |key: &str| {
+            key.trim() == sent.key.trim() || is_hex && key.eq_ignore_ascii_case(&sent.key)
+        };
+        if let Some(flipped) = flip(&sent.key, at, bit).filter(|key| !is_same(key)) {
             prop_assert!(verify(sent.dialect, &flipped, &sent.rendered, NOW).is_err(), "key");
         }
     }
@@ -229,8 +233,9 @@ proptest! {
             prop_assert!(verify(*dialect, &key, &rendered, NOW).is_err());
             rendered.body = json.to_string().into();
             let find = |name: &str| header(&rendered, name);
-            let _whatever = dialect.parse(&received(&find, &rendered.body, NOW));
-            let _whatever = dialect.parse(&received(&find, &body, NOW));
+            let taker = Taker { knows: &model::is_catalogued, environment: None };
+            let _whatever = dialect.parse(&received(&find, &rendered.body, NOW), &taker);
+            let _whatever = dialect.parse(&received(&find, &body, NOW), &taker);
         }
     }
 }
@@ -265,6 +270,6 @@ fn deep_and_large_payloads_are_rendered_and_read_back() {
             key,
             rendered,
         };
-        assert_eq!(parse(&sent).len(), 1, "{}", dialect.name());
+        assert!(parse(&sent).id.is_some(), "{}", dialect.name());
     }
 }

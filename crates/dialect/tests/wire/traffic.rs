@@ -4,7 +4,10 @@ use dialect::{Delivered, Dialect, Rendered, SigningKeys, VerifyError};
 use model::{DeliveryId, Event, EventId, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fixture::{NOW, SECRET, body, endpoint, event, header, received, render, verify};
+use crate::fixture::{
+    NOW, SECRET, body, endpoint, event, header, hex_code, parse, parse_one, received, render,
+    verify,
+};
 use crate::vectors::{check, data_of, vector};
 
 const CANONICAL: &str = r#"{
@@ -177,11 +180,11 @@ fn a_batch_is_read_back_as_its_events() {
     assert_eq!(verified.id, BATCH_ID);
     assert_eq!(verified.event_type, "events.batch");
     let headers = |name: &str| header(&rendered, name);
-    let read = Dialect::Traffic.parse(&received(&headers, &rendered.body, NOW));
+    let read = parse(Dialect::Traffic, &received(&headers, &rendered.body, NOW));
     let read: Vec<_> = read
-        .unwrap()
         .into_iter()
         .map(|event| {
+            let event = event.unwrap();
             let id = event.id.unwrap().to_string();
             (id, event.event_type.to_string(), event.occurred_at.unwrap())
         })
@@ -196,6 +199,86 @@ fn a_batch_is_read_back_as_its_events() {
     ];
     let expected = expected.map(|(id, name, at)| (id.into(), name.into(), at.parse().unwrap()));
     assert_eq!(read, expected);
+}
+
+fn signed(body: &str) -> Result<String, VerifyError> {
+    let signature = hex_code(SECRET, body);
+    let headers = |name: &str| (name == "x-signature-sha256").then_some(&*signature);
+    let request = received(&headers, body.as_bytes(), NOW);
+    Dialect::Traffic.authenticate(&SECRET.into(), &request)?;
+    let identified = Dialect::Traffic.identify(&request);
+    Ok(identified.map_or_else(|error| error.to_string(), |it| it.event_type))
+}
+
+#[test]
+fn a_signature_is_right_whatever_it_signs() {
+    let named = |told: &str| {
+        let body = format!(r#"{{"id":"e","type":"license.created","data":{{}}{told}}}"#);
+        signed(&body)
+    };
+    assert_eq!(named(""), Ok("license.created".to_owned()));
+    assert_eq!(
+        named(r#","timestamp":"soon""#),
+        Ok("license.created".to_owned())
+    );
+    assert_eq!(
+        named(r#","timestamp":1776250000"#),
+        Err(VerifyError::TooOld(4_100))
+    );
+    for unread in ["", "{", "[]", r#"{"id":7}"#] {
+        let told = signed(unread).unwrap();
+        assert!(told.starts_with("the signature is right"), "{told}");
+    }
+}
+
+#[test]
+fn a_bad_event_in_a_batch_spoils_no_other() {
+    let body = r#"{"id":"b","type":"events.batch","data":{"events":[
+        {"id":"e1","type":"license.created","data":{}}, 7, {"id":"e3","type":"x.y","data":{}},
+        {"id":"e4","type":"license.expired","data":{}}]}}"#;
+    let read = parse(Dialect::Traffic, &received(&|_| None, body.as_bytes(), NOW));
+    let good: Vec<_> = read.iter().map(Result::is_ok).collect();
+    assert_eq!(good, [true, false, false, true]);
+}
+
+#[test]
+fn members_under_the_names_of_canonical_parts_are_kept() {
+    for (own, expected) in [
+        (
+            json!({"licenseKey": "TO-1", "license": {"id": 7, "key": "other", "seats": 3}}),
+            json!({"license": {"key": "TO-1", "id": "7", "seats": 3}}),
+        ),
+        (
+            json!({"customer": {"id": "c"}, "actor": "me", "activation": null}),
+            json!({"customer": {"id": "c"}, "actor": "me"}),
+        ),
+        (
+            json!({"plan": "pro", "license": "TO-1", "domain": "d", "activation": 3}),
+            json!({"license": {"plan": "pro", "license": "TO-1"},
+                   "activation": {"domain": "d", "activation": 3}}),
+        ),
+        (
+            json!({"license": "TO-1"}),
+            json!({"license": {"license": "TO-1"}}),
+        ),
+    ] {
+        let body = json!({"id": "e", "type": "license.created", "data": own}).to_string();
+        let request = received(&|_| None, body.as_bytes(), NOW);
+        let read = parse_one(Dialect::Traffic, &request);
+        let data: Value = serde_json::from_str(read.data.get()).unwrap();
+        assert_eq!(data, expected);
+    }
+}
+
+#[test]
+fn an_empty_id_is_not_the_same_for_all_events() {
+    let id = |data: &str| {
+        let body = format!(r#"{{"id":"","type":"license.created","data":{data}}}"#);
+        let read = parse_one(Dialect::Traffic, &received(&|_| None, body.as_bytes(), NOW));
+        read.id.unwrap()
+    };
+    assert_eq!(id(r#"{"n":1}"#), id(r#"{"n":1}"#));
+    assert_ne!(id(r#"{"n":1}"#), id(r#"{"n":2}"#));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(crate) fn verify(verify: Verify) -> anyhow::Result<()> {
     let secret = SecretString::from(verify.secret);
     let received = Received {
         target: &verify.target,
+        url: None,
         headers: &header,
         body: &body,
         now: ambient::now(),
