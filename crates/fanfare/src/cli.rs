@@ -2,7 +2,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use model::{Role, TenantId};
+use dialect::Dialect;
+use model::{Role, TenantId, Timestamp};
 
 /// Delivers license events: signed, retried, recorded.
 #[derive(Debug, Parser)]
@@ -106,10 +107,10 @@ pub(crate) struct Trigger {
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
     /// The wire format: see GET /v1/dialects.
-    #[arg(long)]
-    pub(crate) dialect: String,
+    #[arg(long, value_parser = dialect)]
+    pub(crate) dialect: Dialect,
     /// The endpoint's secret, as shown when it was created.
-    #[arg(long)]
+    #[arg(long, env = SECRET, hide_env_values = true)]
     pub(crate) secret: String,
     #[arg(long, default_value_t = 9000)]
     pub(crate) port: u16,
@@ -121,15 +122,57 @@ pub(crate) struct Receive {
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// The wire format: see GET /v1/dialects.
-    #[arg(long)]
-    pub(crate) dialect: String,
+    #[arg(long, value_parser = dialect)]
+    pub(crate) dialect: Dialect,
     /// The endpoint's secret, as shown when it was created.
-    #[arg(long)]
+    #[arg(long, env = SECRET, hide_env_values = true)]
     pub(crate) secret: String,
     /// Path and query of the request: only `keygen` signs them.
     #[arg(long, default_value = "/")]
     pub(crate) target: String,
     /// A header of the request, `Name: value`; repeat for each.
-    #[arg(long = "header", value_name = "NAME: VALUE")]
-    pub(crate) headers: Vec<String>,
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// When it came, such as 2026-04-15T12:00:00Z; by default now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+}
+
+/// Holds a secret that is not to be seen among the arguments of a process.
+const SECRET: &str = "FANFARE_SECRET";
+
+fn dialect(name: &str) -> Result<Dialect, String> {
+    Dialect::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.name()).collect();
+        format!("there are: {}", names.join(", "))
+    })
+}
+
+fn header(given: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = given.split_once(':').ok_or("must be 'Name: value'")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_dialect_a_header_or_a_time_is_bad_usage() {
+        let exit_code = |given: &[&str]| {
+            let always = ["fanfare", "verify", "--secret", "s"];
+            let parsed = Cli::try_parse_from(always.iter().chain(given));
+            parsed.map_or_else(|error| error.exit_code(), |_| 0)
+        };
+        let header = "webhook-id: a:b";
+        for (given, code) in [
+            (["--dialect", "standard", "--header", header], 0),
+            (["--dialect", "morse", "--header", header], 2),
+            (["--dialect", "standard", "--header", "webhook-id"], 2),
+            (["--dialect", "standard", "--at", "yesterday"], 2),
+            (["--dialect", "standard", "--at", "2026-04-15T12:00:00Z"], 0),
+        ] {
+            assert_eq!(exit_code(&given), code, "{given:?}");
+        }
+    }
 }

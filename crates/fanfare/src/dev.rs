@@ -12,6 +12,7 @@ use store::DirectoryError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::show;
 use crate::settings::Settings;
 use crate::terminal;
 use crate::wiring::{Wired, ensure_operator_key, read_or_make};
@@ -50,12 +51,9 @@ pub(crate) async fn demo(
         secret: Some(secret.value.clone()),
     });
     say(api, address, &key);
-    let mut arrivals = receiver.subscribe();
-    let print = async move {
-        while let Ok(arrival) = arrivals.recv().await {
-            terminal::line(&format!("received  {arrival}"));
-        }
-    };
+    let print = show(receiver.subscribe(), |line| {
+        terminal::line(&format!("received  {line}"));
+    });
     let server = axum::serve(listener, receiver.router())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {

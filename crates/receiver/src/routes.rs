@@ -8,26 +8,27 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use dialect::{Received, Verified, VerifyError};
+use model::EVENT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Request;
 use crate::{Arrival, Failing, Receiver, State, page};
 
-/// The largest delivery it takes; beyond that it answers 413.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The largest delivery it takes: any batch that Fanfare sends fits. Beyond that it answers 413.
+pub const BODY_BYTES_MAX: usize = 5 * EVENT_BYTES_MAX;
 /// Failures asked for at once, at most.
 pub const FAILURES_MAX: u32 = 1_000;
 
 impl Receiver {
-    /// `POST` any path: a delivery. `GET /`: the page. `GET /_received`: the same as JSON.
+    /// `POST` any path: a delivery. `OPTIONS` any path: agrees to senders that ask first. `GET /`: the page. `GET /_received`: the same as JSON.
     /// `POST /_fail?status=503&times=3`: fail the next deliveries.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/", get(show).post(deliver))
+            .route("/", get(show).post(deliver).options(agree))
             .route("/_received", get(list))
             .route("/_fail", post(fail))
             .route("/_page.js", get(script))
-            .fallback_service(post(deliver).with_state(self.clone()))
+            .fallback_service(post(deliver).options(agree).with_state(self.clone()))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self.clone())
     }
@@ -66,7 +67,7 @@ impl Receiver {
         let received = Received {
             target: request.target,
             url: None,
-            headers: &|name: &str| headers.get(name).and_then(|value| value.to_str().ok()),
+            headers: &|name| text(headers, name),
             body: request.body,
             now: request.received_at,
         };
@@ -90,6 +91,20 @@ async fn deliver(
         Some(problem) => (status, format!("{problem}\n")).into_response(),
         None => status.into_response(),
     }
+}
+
+/// Agrees to every sender that asks by the dialect's rules.
+async fn agree(Shared(receiver): Shared<Receiver>, headers: HeaderMap) -> Response {
+    let allow = [(header::ALLOW, "POST")];
+    match receiver.dialect.agree(&|name| text(&headers, name)) {
+        Some(agreed) => (allow, agreed).into_response(),
+        None => (StatusCode::METHOD_NOT_ALLOWED, allow).into_response(),
+    }
+}
+
+/// A header's value, where it is text.
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
 }
 
 #[derive(Deserialize)]

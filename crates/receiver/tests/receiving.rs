@@ -198,6 +198,30 @@ async fn the_page_and_the_list_show_what_arrived_but_no_secret() {
 }
 
 #[tokio::test]
+async fn a_sender_that_asks_first_is_agreed_to() {
+    for (dialect, status) in [
+        (Dialect::CloudEvents, StatusCode::OK),
+        (Dialect::Standard, StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let router = receiver(dialect).router();
+        for path in ["/", "/hooks"] {
+            let question = Request::options(path)
+                .header("webhook-request-origin", "hooks.example.net")
+                .header("webhook-request-rate", "120");
+            let question = question.body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(question).await.unwrap();
+            assert_eq!(answer.status(), status);
+            let headers = answer.headers();
+            assert_eq!(headers["allow"], "POST");
+            if status == StatusCode::OK {
+                assert_eq!(headers["webhook-allowed-origin"], "hooks.example.net");
+                assert_eq!(headers["webhook-allowed-rate"], "120");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn bodies_are_bounded_and_only_posts_are_deliveries() {
     let router = receiver(Dialect::Standard).router();
     for (bytes, expected) in [

@@ -9,7 +9,7 @@ mod verify;
 
 pub(crate) use health::health;
 pub(crate) use key::key;
-pub(crate) use receive::receive;
+pub(crate) use receive::{receive, show};
 pub(crate) use schema::{migrate, topology};
 pub(crate) use trigger::trigger;
 pub(crate) use verify::verify;
