@@ -178,10 +178,11 @@ async fn a_delivery_that_is_sent_once_more_is_not_late_once_more() -> Result<()>
     client.publish(&event).await?;
     let counted = |deliveries| ("fanfare_delivery_seconds_count", deliveries);
     shows(&installation.ingest, &[counted(1.0)]).await?;
-    let list = client.get("/v1/deliveries?status=delivered").await?;
-    let delivery = id_of(&e2e::items(&list.json())[0]).to_owned();
-    let retry = format!("/v1/deliveries/{delivery}/retry");
-    client.post(&retry, &json!({})).await?.expect(200)?;
+    let delivery = client
+        .delivery_with_status("m-1", "delivered", SOON)
+        .await?;
+    let retry = format!("/v1/deliveries/{}/retry", id_of(&delivery));
+    client.post(&retry, &json!({})).await?.expect(202)?;
     let finished = r#"fanfare_deliveries_finished_total{status="delivered"}"#;
     shows(&installation.ingest, &[(finished, 2.0), counted(1.0)]).await?;
     Ok(())
