@@ -58,6 +58,13 @@ impl Exchanges {
         })
     }
 
+    /// Whether the endpoint is still as it is here.
+    pub(crate) fn is_current(&self, endpoint: &Endpoint) -> bool {
+        let snapshot = self.directory.snapshot();
+        let now = snapshot.endpoint(endpoint.id);
+        now.is_some_and(|now| now.revision == endpoint.revision)
+    }
+
     /// Renders, signs and sends: one request, at most `timeout` long.
     pub(crate) async fn make(&self, exchange: Exchange<'_>, timeout: Duration) -> Reply {
         let rendered = self.render(exchange);

@@ -65,7 +65,8 @@ impl Batcher {
         Self { entering }
     }
 
-    /// Travels with the next request; `None` if none could be made in time.
+    /// Travels with the next request; `None` if none could be made in time, or the endpoint was
+    /// changed meanwhile.
     pub(crate) async fn send(&self, work: &Work, endpoint: &Arc<Endpoint>) -> Option<Sent> {
         let (sent, answer) = oneshot::channel();
         let entry = Entry {
@@ -145,6 +146,10 @@ async fn send(batching: Arc<Batching>, batch: Vec<Entry>) {
     let Batching {
         exchanges, timeout, ..
     } = &*batching;
+    if !exchanges.is_current(&endpoint) {
+        // Given back, for the endpoint as it is by now.
+        return;
+    }
     let (mut works, mut answers): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|entry| (entry.work, entry.sent))

@@ -11,6 +11,7 @@ use testkit::{Behavior, Client, Receiver};
 in_both_modes!(
     rapid_events_of_an_endpoint_leave_together,
     a_failed_batch_is_one_failure_and_its_events_are_retried_alone,
+    what_gathers_goes_to_the_endpoint_as_it_is_by_then,
     a_bulk_event_reaches_each_receiver_in_the_form_it_knows,
     options_of_another_dialect_are_refused,
     a_receiver_is_asked_and_agrees_at_once,
@@ -95,6 +96,32 @@ async fn a_failed_batch_is_one_failure_and_its_events_are_retried_alone(mode: Mo
         .map(|request| request.json().as_array().map_or(0, Vec::len))
         .collect();
     assert_eq!(sizes, [8, 1, 1, 1, 1, 1, 1, 1, 1]);
+    Ok(())
+}
+
+async fn what_gathers_goes_to_the_endpoint_as_it_is_by_then(mode: Mode) -> Result<()> {
+    let client = Installation::shared(mode).await?.tenant().await?;
+    let receiver = Receiver::start().await?;
+    let [disabled, moved] = ["/disabled", "/moved"].map(|path| receiver.url(path));
+    let disabled = client.create_endpoint(&disabled, batched(json!({}))).await?;
+    let moved = client.create_endpoint(&moved, batched(json!({}))).await?;
+    client.publish(&license_event("g-1")).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let path = |endpoint: &Value| format!("/v1/endpoints/{}", id_of(endpoint));
+    let disable = format!("{}/disable", path(&disabled));
+    client.post(&disable, &json!({})).await?.expect(200)?;
+    let url = json!({"url": receiver.url("/there")});
+    client.patch(&path(&moved), &url).await?.expect(200)?;
+    receiver.wait_for("/there", 1, SOON).await?;
+    testkit::eventually("the other is held", SOON, async || {
+        let held = client.count_deliveries(id_of(&disabled), "held").await;
+        (held.ok()? == 1).then_some(())
+    })
+    .await?;
+    assert_eq!(
+        (receiver.count("/disabled"), receiver.count("/moved")),
+        (0, 0)
+    );
     Ok(())
 }
 

@@ -7,8 +7,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_signing_keys.sql"),
     include_str!("../../migrations/postgres/0003_sources.sql"),
-    include_str!("../../migrations/postgres/0011_tallies.sql"),
-    include_str!("../../migrations/postgres/0012_error_detail.sql"),
+    include_str!("../../migrations/postgres/0004_tallies.sql"),
+    include_str!("../../migrations/postgres/0005_error_detail.sql"),
 ];
 
 /// Held while the schema or the partitions change: an arbitrary number of Fanfare's own.

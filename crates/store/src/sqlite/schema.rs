@@ -7,8 +7,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_signing_keys.sql"),
     include_str!("../../migrations/sqlite/0003_sources.sql"),
-    include_str!("../../migrations/sqlite/0011_tallies.sql"),
-    include_str!("../../migrations/sqlite/0012_error_detail.sql"),
+    include_str!("../../migrations/sqlite/0004_tallies.sql"),
+    include_str!("../../migrations/sqlite/0005_error_detail.sql"),
 ];
 
 pub(super) fn state(tx: &Transaction<'_>) -> Result<SchemaState, StoreError> {

@@ -262,13 +262,13 @@ async fn deliveries_from_before_the_tallies_are_tallied(fixture: Fixture) {
         (
             "DROP TRIGGER tally_inserted; DROP TRIGGER tally_updated; DROP TRIGGER tally_deleted;
              DROP TABLE delivery_tallies;",
-            include_str!("../../migrations/sqlite/0011_tallies.sql"),
+            include_str!("../../migrations/sqlite/0004_tallies.sql"),
         )
     } else {
         (
             "DROP FUNCTION tally_deliveries CASCADE; DROP FUNCTION delivery_state;
              DROP TABLE delivery_tallies;",
-            include_str!("../../migrations/postgres/0011_tallies.sql"),
+            include_str!("../../migrations/postgres/0004_tallies.sql"),
         )
     };
     fixture.execute(undo).await;
