@@ -7,7 +7,6 @@ use model::{Event, FieldError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::batch_id::batch_id;
 use crate::compact::Object;
 use crate::formats::Format;
 use crate::names::Names;
@@ -274,11 +273,10 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
         }
         Mode::Batch => return render_batch(&[(*delivered, Cow::Borrowed(name))]),
     };
-    let id = delivered.event.id.as_str();
-    sign((delivered, id), &options, headers, body)
+    sign(delivered, &options, headers, body)
 }
 
-/// A batch of one event has its id.
+/// Signed under the id of its first event. Receivers tell events apart by their own ids and sources.
 fn render_batch(batch: &[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, RenderError> {
     let first = &batch[0].0;
     let options: Options = options::own(first.endpoint)?;
@@ -290,16 +288,12 @@ fn render_batch(batch: &[(Delivered<'_>, Cow<'_, str>)]) -> Result<Rendered, Ren
         Context::new(delivered.event, name, &options).write(&mut body);
     }
     body.push(b']');
-    let id = match batch {
-        [_] => first.event.id.to_string(),
-        several => batch_id(several),
-    };
     let headers = vec![("content-type", BATCH.to_owned())];
-    sign((first, &id), &options, headers, body)
+    sign(first, &options, headers, body)
 }
 
 fn sign(
-    (delivered, id): (&Delivered<'_>, &str),
+    delivered: &Delivered<'_>,
     options: &Options,
     mut headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -307,7 +301,7 @@ fn sign(
     if let Some(origin) = &options.origin {
         headers.push(("webhook-request-origin", origin.clone()));
     }
-    headers.extend(standard::signed_headers(delivered, id, &body)?);
+    headers.extend(standard::signed_headers(delivered, &body)?);
     Ok(Rendered {
         headers,
         body: body.into(),

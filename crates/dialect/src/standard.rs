@@ -76,7 +76,7 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
     }
     body.push(b'}');
 
-    let mut signed = signed_headers(delivered, event.id.as_str(), &body)?;
+    let mut signed = signed_headers(delivered, &body)?;
     if options.ed25519 {
         let [(_, id), (_, timestamp), (_, signatures)] = &mut signed;
         let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &body].concat();
@@ -99,9 +99,9 @@ fn render(delivered: &Delivered<'_>, name: &str) -> Result<Rendered, RenderError
 /// The three headers that identify, date and sign a body.
 pub(crate) fn signed_headers(
     delivered: &Delivered<'_>,
-    id: &str,
     body: &[u8],
 ) -> Result<[(&'static str, String); 3], RenderError> {
+    let id = delivered.event.id.as_str();
     let timestamp = delivered.now.as_seconds().to_string();
     let secrets = delivered.endpoint.signing_secrets(delivered.now);
     let signature = signatures(secrets, id, &timestamp, body)?;
