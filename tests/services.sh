@@ -149,7 +149,7 @@ kill_tree() {
     pid=$(running "$1") || return 0
     mapfile -t pids < <(tree "$pid")
     kill -KILL "$pid" "${pids[@]}" 2>/dev/null || true
-    wait_until "$1 to be gone" "$STOP_SECONDS" gone "${pids[@]}"
+    wait_until "$1 to be gone" "$STOP_SECONDS" gone "$pid" "${pids[@]}"
     rm -f "$DIR/run/$1.pid"
 }
 
@@ -162,7 +162,7 @@ stop_tree() {
         postgres) kill -INT "$pid" ;;
         *) kill -TERM "$pid" "${pids[@]}" 2>/dev/null || true ;;
     esac
-    wait_until "$1 to stop" "$STOP_SECONDS" gone "${pids[@]}" || kill_tree "$1"
+    wait_until "$1 to stop" "$STOP_SECONDS" gone "$pid" "${pids[@]}" || kill_tree "$1"
     rm -f "$DIR/run/$1.pid"
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct QueueDefinition {
     pub(crate) name: String,
     /// Messages wait here for their time.
     pub(crate) delays: bool,
+    /// Its bounds came later than the queue: one without them is used as it is.
+    pub(crate) is_set_aside: bool,
     pub(crate) arguments: FieldTable,
 }
 
@@ -165,6 +167,7 @@ fn work_queue(queue: Queue) -> QueueDefinition {
     QueueDefinition {
         name: queue.as_str().to_owned(),
         delays: false,
+        is_set_aside: queue.is_set_aside(),
         arguments,
     }
 }
@@ -185,6 +188,7 @@ fn rung_queue(rung: u32) -> QueueDefinition {
     QueueDefinition {
         name: rung_name(rung),
         delays: true,
+        is_set_aside: false,
         arguments: table(arguments),
     }
 }

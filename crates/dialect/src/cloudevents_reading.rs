@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use model::{BinaryAttributes, EventId, Submission, SubmissionError, check_product};
+use model::{
+    BinaryAttributes, EVENT_BYTES_MAX, EventForm, EventId, EventLimits, Submission,
+    SubmissionError, check_product,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -175,8 +178,15 @@ fn parse_binary(received: &Received<'_>, taker: &Taker<'_>) -> Result<Submission
 fn parse_json(json: &[u8], taker: &Taker<'_>) -> Result<Submission, ParseError> {
     let told = Attributes::read(json);
     let identified = told.event_id().and_then(|id| with_id(json, &id));
-    let json = identified.as_deref().unwrap_or(json);
-    let mut submission = Submission::from_cloud_event(json, taker.knows)?;
+    // The id that it gets here may be longer than its own.
+    let (json, limits) = match &identified {
+        Some(identified) if json.len() <= EVENT_BYTES_MAX => {
+            (&**identified, EventLimits::PASSED_ON)
+        }
+        Some(_) | None => (json, EventLimits::SUBMITTED),
+    };
+    let form = EventForm::CloudEvent;
+    let mut submission = Submission::read(form, json, limits, taker.knows)?;
     submission.product = submission.product.or_else(|| told.product());
     Ok(submission)
 }

@@ -48,6 +48,25 @@ pub(crate) enum Unrenderable {
     Render(#[from] RenderError),
 }
 
+impl Unrenderable {
+    /// Whether the event is the reason, which stays as it is, or the endpoint, which can be mended.
+    const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Render(RenderError::NotExpressible | RenderError::BadData(_)) => {
+                ErrorClass::RenderFailed
+            }
+            Self::Dialect
+            | Self::Render(
+                RenderError::NoBatches
+                | RenderError::NoSecret
+                | RenderError::NoSigningKey(_)
+                | RenderError::BadSecret(_)
+                | RenderError::BadOptions,
+            ) => ErrorClass::Misconfigured,
+        }
+    }
+}
+
 impl Exchanges {
     pub(crate) fn new(sender: Arc<Sender>, directory: Arc<Directory>, traces: Traces) -> Arc<Self> {
         Arc::new(Self {
@@ -103,7 +122,7 @@ impl Exchanges {
                 self.sender.send(request).await
             }
             Err(reason) => Reply {
-                outcome: Outcome::Unanswered(ErrorClass::RenderFailed),
+                outcome: Outcome::Unanswered(reason.class()),
                 error_detail: Some(reason.to_string()),
                 duration: Duration::ZERO,
                 headers: Vec::new(),

@@ -7,8 +7,8 @@ use broker::{Destination, Publication};
 use bytes::Bytes;
 use delivery::{CircuitChange, Next};
 use model::{
-    Attempt, CircuitAction, DeliveryStatus, DisabledReason, Endpoint, HoldReason, OnExhausted,
-    Timestamp, Work,
+    Attempt, CircuitAction, DeliveryStatus, DisabledReason, Endpoint, ErrorClass, HoldReason,
+    OnExhausted, Outcome, Timestamp, Work,
 };
 use shared_state::{Claim, Settled};
 use store::{Record, Verdict};
@@ -191,12 +191,17 @@ impl Dispatcher {
             by_customer.attempted(endpoint.id, label(outcome), seconds);
         }
         let next = decide(work.position(), outcome, &lane.schedule, now);
-        if next != Next::Unsendable {
+        let was_sent = !matches!(
+            outcome,
+            Outcome::Unanswered(ErrorClass::RenderFailed | ErrorClass::Misconfigured)
+        );
+        if was_sent {
             lane.finished(next == Next::Delivered);
         }
+        let settled = settled(next, leads && was_sent);
         let change = self
             .claims
-            .settle(work, &lane.policy, settled(next, leads), granted.troubled)
+            .settle(work, &lane.policy, settled, granted.troubled)
             .await;
         self.circuit_changed(endpoint, lane, change);
 
@@ -357,12 +362,12 @@ pub(crate) enum End {
     Unfinished,
 }
 
-/// What the circuit hears of an attempt. A failed batch is one failure of the endpoint; what could
-/// not be sent is none.
-const fn settled(next: Next, leads: bool) -> Settled {
+/// What the circuit hears of an attempt, if its failure counts: a failed batch is one failure of the
+/// endpoint, what was not sent is none.
+const fn settled(next: Next, counts: bool) -> Settled {
     match next {
         Next::Delivered => Settled::Succeeded,
-        Next::RetryAt(_) | Next::Exhausted | Next::Gone if leads => Settled::Failed,
+        Next::RetryAt(_) | Next::Exhausted | Next::Gone if counts => Settled::Failed,
         Next::RetryAt(_) | Next::Exhausted | Next::Gone | Next::Unsendable => Settled::Uncounted,
     }
 }

@@ -11,7 +11,7 @@ use delivery::{Circuit, CircuitState, Ramp};
 use model::{EndpointId, Timestamp, Work};
 use parking_lot::Mutex;
 use store::StoreError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Dispatcher;
@@ -151,11 +151,16 @@ enum Left {
 #[derive(Debug)]
 pub struct Releaser {
     dispatcher: Arc<Dispatcher>,
+    /// One deleted endpoint's deliveries are discarded at a time, beside the releases.
+    discarding: Arc<Semaphore>,
 }
 
 impl Releaser {
     pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
-        Self { dispatcher }
+        Self {
+            dispatcher,
+            discarding: Arc::new(Semaphore::new(1)),
+        }
     }
 
     pub async fn run(self, shutdown: CancellationToken) {
@@ -210,7 +215,7 @@ impl Releaser {
             ramp,
         };
         let Some(endpoint) = directory.endpoint(id) else {
-            self.discard(id).await;
+            self.discard(id);
             return forget;
         };
         if !endpoint.is_active() {
@@ -261,18 +266,18 @@ impl Releaser {
     }
 
     /// Discards what an endpoint still has, if it is deleted; what cannot be now comes up again.
-    async fn discard(&self, endpoint: EndpointId) {
+    fn discard(&self, endpoint: EndpointId) {
         let parts = &self.dispatcher.parts;
-        if parts.store_watch.is_away() {
+        let Ok(permit) = Arc::clone(&self.discarding).try_acquire_owned() else {
             return;
-        }
-        if let Err(error) = parts
-            .store
-            .discard_unfinished(endpoint, ambient::now())
-            .await
-        {
-            parts.store_watch.failed(&error);
-        }
+        };
+        let (store, watch) = (Arc::clone(&parts.store), Arc::clone(&parts.store_watch));
+        tokio::spawn(async move {
+            if let Err(error) = store.discard_unfinished(endpoint, ambient::now()).await {
+                watch.failed(&error);
+            }
+            drop(permit);
+        });
     }
 
     /// Releases up to `size`; answers how many there were. What the broker does not take is queued
@@ -335,10 +340,14 @@ fn allowance_of_closed(lane: &Lane, ramp: Ramp) -> Allowance {
         // A tenth of a second's worth every tenth of a second, at least one.
         Some(rate) => {
             let per_round = (rate / 600).max(1);
-            (
-                per_round.min(ramp.size()),
-                Duration::from_secs(60) * per_round / rate,
-            )
+            let pause = Duration::from_secs(60) * per_round / rate;
+            // One at a time must not come a moment early: it would wait for a whole pause again.
+            let margin = if rate < 120 {
+                pause / 50
+            } else {
+                Duration::ZERO
+            };
+            (per_round.min(ramp.size()), pause + margin)
         }
         None => (ramp.size(), ROUND_PAUSE),
     };

@@ -123,6 +123,8 @@ names!(
         TargetForbidden = "target_forbidden",
         /// The event could not be put into the endpoint's dialect, and never can: nothing was sent.
         RenderFailed = "render_failed",
+        /// The endpoint's settings or secrets do not allow a request: nothing was sent until now.
+        Misconfigured = "misconfigured",
     }
 );
 

@@ -169,7 +169,7 @@ impl Sender {
             Err(_elapsed) => Outcome::Unanswered(ErrorClass::Timeout),
         };
         let Received { headers, body } = received;
-        let unsendable = outcome == Outcome::Unanswered(ErrorClass::RenderFailed);
+        let unsendable = outcome == Outcome::Unanswered(ErrorClass::Misconfigured);
         Reply {
             outcome,
             error_detail: unsendable.then(|| UNSENDABLE.to_owned()),
@@ -190,7 +190,7 @@ impl Sender {
         }
         let response = self
             .client
-            .request(http_request(method, request).ok_or(ErrorClass::RenderFailed)?)
+            .request(http_request(method, request).ok_or(ErrorClass::Misconfigured)?)
             .await
             .map_err(|error| classify(&error, error.is_connect()))?;
         let status = response.status().as_u16();

@@ -103,7 +103,9 @@ async fn what_gathers_goes_to_the_endpoint_as_it_is_by_then(mode: Mode) -> Resul
     let client = Installation::shared(mode).await?.tenant().await?;
     let receiver = Receiver::start().await?;
     let [disabled, moved] = ["/disabled", "/moved"].map(|path| receiver.url(path));
-    let disabled = client.create_endpoint(&disabled, batched(json!({}))).await?;
+    let disabled = client
+        .create_endpoint(&disabled, batched(json!({})))
+        .await?;
     let moved = client.create_endpoint(&moved, batched(json!({}))).await?;
     client.publish(&license_event("g-1")).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -7,10 +7,6 @@ use web::ApiError;
 
 use crate::app::App;
 
-/// Messages that one look is shown, at most. What lies behind them shows when those in front are
-/// gone.
-const LOOKED_AT_MAX: usize = 20_000;
-
 /// Messages taken from the broker, and sent again, at once: as many of the largest events fit into
 /// memory.
 pub(super) const TAKEN_AT_ONCE: u32 = 100;
@@ -27,26 +23,27 @@ pub(super) struct Look<'a> {
     app: &'a App,
     queue: Queue,
     taken: std::vec::IntoIter<Incoming>,
-    shown: usize,
+    left: usize,
     kept: Vec<Ack>,
     /// Two looks at once would hide the messages from one another.
     _alone: MutexGuard<'a, ()>,
 }
 
 impl<'a> Look<'a> {
-    pub(super) async fn begin(app: &'a App, queue: Queue) -> Self {
+    /// Shows the first `max` messages. What lies behind them shows when those in front are gone.
+    pub(super) async fn begin(app: &'a App, queue: Queue, max: usize) -> Self {
         Self {
             app,
             queue,
             taken: Vec::new().into_iter(),
-            shown: 0,
+            left: max,
             kept: Vec::new(),
             _alone: app.set_aside.lock().await,
         }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Incoming>, ApiError> {
-        if self.shown == LOOKED_AT_MAX {
+        if self.left == 0 {
             return Ok(None);
         }
         if self.taken.as_slice().is_empty() {
@@ -54,7 +51,7 @@ impl<'a> Look<'a> {
             self.taken = taken.map_err(broker_away)?.into_iter();
         }
         let message = self.taken.next();
-        self.shown += usize::from(message.is_some());
+        self.left -= usize::from(message.is_some());
         Ok(message)
     }
 

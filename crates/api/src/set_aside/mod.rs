@@ -19,6 +19,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .merge(parked::routes())
 }
 
+/// Messages that a list is made of, the first of the queue: those of all tenants count.
+const LISTED_FROM_MAX: usize = 5_000;
+
 /// A page of what `view` shows of a queue's messages, in the order of the views.
 ///
 /// Their order, not the queue's: RabbitMQ puts what was looked at before behind what was not.
@@ -30,7 +33,7 @@ async fn list<V: Ord>(
 ) -> Result<Listed<V>, ApiError> {
     let skipped = page.after::<usize>()?.unwrap_or(0);
     let wanted = skipped.saturating_add(page.limit() as usize);
-    let mut look = Look::begin(app, queue).await;
+    let mut look = Look::begin(app, queue, LISTED_FROM_MAX).await;
     let mut views = Vec::new();
     while let Some(message) = look.next().await? {
         views.extend(view(&message));

@@ -18,6 +18,8 @@ const BODY_SHOWN_MAX: usize = 4 * 1024;
 /// Messages that one request sends again or discards, unless it says otherwise, and at most.
 const CHOSEN_DEFAULT: usize = 100;
 const CHOSEN_MAX: usize = 1_000;
+/// Messages that they are chosen from, the first of the queue: those of all tenants count.
+const CHOSEN_FROM_MAX: usize = 20_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -167,7 +169,7 @@ async fn send_again(
     let limit = choice.limit()?;
     let snapshot = app.directory.snapshot();
     let whose = whose(&caller)?;
-    let mut look = Look::begin(&app, Queue::Rejected).await;
+    let mut look = Look::begin(&app, Queue::Rejected, CHOSEN_FROM_MAX).await;
     let mut view = SentAgainView::default();
     let mut sending = Sending::default();
     while view.sent + sending.acks.len() + view.refused.len() < limit
@@ -194,7 +196,8 @@ async fn send_again(
                 look.keep(message.ack);
             }
         }
-        if sending.acks.len() == TAKEN_AT_ONCE as usize {
+        let kept_back = sending.acks.len().max(sending.publications.len());
+        if kept_back >= TAKEN_AT_ONCE as usize {
             view.sent += std::mem::take(&mut sending).send(&app).await?;
         }
     }
@@ -241,7 +244,7 @@ async fn discard(
     caller.require(Role::Editor)?;
     let limit = choice.limit()?;
     let whose = whose(&caller)?;
-    let mut look = Look::begin(&app, Queue::Rejected).await;
+    let mut look = Look::begin(&app, Queue::Rejected, CHOSEN_FROM_MAX).await;
     let mut discarded = 0;
     while discarded < limit
         && let Some(message) = look.next().await?

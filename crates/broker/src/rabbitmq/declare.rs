@@ -42,8 +42,31 @@ pub(super) async fn apply(
             Ok(())
         }
         Err(error) => Err(error),
-        Ok(()) => channel.close(200, "declared".into()).await,
+        Ok(()) => {
+            channel.close(200, "declared".into()).await?;
+            declare_set_aside(connection, topology).await
+        }
     }
+}
+
+/// Declares the queues of messages that were set aside; one without their bounds stays as it is.
+async fn declare_set_aside(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<(), lapin::Error> {
+    for queue in topology.queues.iter().filter(|queue| queue.is_set_aside) {
+        // A refusal closes the channel, so each gets its own.
+        let channel = connection.create_channel().await?;
+        match declare_queue(&channel, queue).await {
+            Err(error) if refusal(&error) == Some(Refusal::Differs) => tracing::warn!(
+                queue = queue.name,
+                "the queue has no bounds: `fanfare topology verify` says how to give it some"
+            ),
+            Err(error) => return Err(error),
+            Ok(()) => channel.close(200, "declared".into()).await?,
+        }
+    }
+    Ok(())
 }
 
 /// Declares what may be missing on a connection that had it before.
@@ -65,6 +88,7 @@ async fn declare_all(channel: &Channel, topology: &Topology) -> Result<(), lapin
     let queues = topology
         .queues
         .iter()
+        .filter(|queue| !queue.is_set_aside)
         .map(|queue| declare_queue(channel, queue));
     futures::future::try_join_all(queues).await?;
     let bindings = topology.bindings.iter().map(|binding| {

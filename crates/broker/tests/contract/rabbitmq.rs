@@ -137,6 +137,33 @@ async fn verify_names_what_is_missing_or_different_and_the_cure() {
 }
 
 #[tokio::test]
+async fn a_queue_from_before_it_had_bounds_is_used_as_it_is() {
+    let place = Place::rabbitmq().await;
+    let channel = stranger(&place.url).await;
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    arguments.insert(
+        "x-delivery-limit".into(),
+        AMQPValue::LongLongInt(1_000_000_000),
+    );
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = "license.events.rejected";
+    channel
+        .queue_declare(queue.into(), durable, arguments)
+        .await
+        .unwrap();
+    topology::apply(&place.url).await.unwrap();
+    let found = topology::verify(&place.url).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].to_string().contains(queue), "{found:?}");
+    place.open().await.close().await;
+}
+
+#[tokio::test]
 async fn a_message_no_queue_takes_is_an_error_and_the_queue_is_mended() {
     let place = Place::rabbitmq().await;
     let broker = place.open().await;
