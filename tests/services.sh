@@ -133,7 +133,11 @@ tree() {
 }
 
 gone() { local pid; for pid in "$@"; do [ ! -e "/proc/$pid" ] || zombie "$pid" || return 1; done; }
-zombie() { grep -qs '^State:.*Z' "/proc/$1/status"; }
+# Dead, and all its threads as well: until then its files and ports are open.
+zombie() {
+    local threads=("/proc/$1/task"/*)
+    grep -qs '^State:.*Z' "/proc/$1/status" && [ "${#threads[@]}" -le 1 ]
+}
 
 wait_until() {
     local what=$1 deadline=$((SECONDS + $2))

@@ -10,6 +10,8 @@ fn port(url: &str) -> u16 {
     digits.parse().unwrap_or(0)
 }
 
+const SOON: std::time::Duration = std::time::Duration::from_secs(5);
+
 async fn answers(url: &str) -> bool {
     TcpStream::connect(("127.0.0.1", port(url))).await.is_ok()
 }
@@ -62,7 +64,10 @@ async fn a_killed_service_comes_back_on_its_port_with_its_data_unless_wiped() ->
     );
 
     services.kill(Service::RabbitMq).await?;
-    assert!(!answers(services.amqp_url()).await);
+    testkit::eventually("the port to be closed", SOON, async || {
+        (!answers(services.amqp_url()).await).then_some(())
+    })
+    .await?;
     services.start(Service::RabbitMq).await?;
     assert!(answers(services.amqp_url()).await);
 
