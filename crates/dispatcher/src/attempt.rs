@@ -191,3 +191,26 @@ pub(crate) const fn label(outcome: Outcome) -> AttemptLabel {
         Outcome::Unanswered(class) => AttemptLabel::Error(class.as_str()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_event_forbids_is_final() {
+        let class = |error: RenderError| Unrenderable::from(error).class();
+        for error in [RenderError::NotExpressible, RenderError::BadData("odd")] {
+            assert_eq!(class(error), ErrorClass::RenderFailed);
+        }
+        for error in [
+            RenderError::NoBatches,
+            RenderError::NoSecret,
+            RenderError::NoSigningKey("ed25519"),
+            RenderError::BadSecret("short"),
+            RenderError::BadOptions,
+        ] {
+            assert_eq!(class(error), ErrorClass::Misconfigured);
+        }
+        assert_eq!(Unrenderable::Dialect.class(), ErrorClass::Misconfigured);
+    }
+}
